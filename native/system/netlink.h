@@ -34,11 +34,11 @@ int ky_netlink_open(int protocol, uint32_t groups, int *fd_out);
 //
 // *reply is malloc'ed; the caller frees it. On an error nothing is left to free, and it is not
 // known which of the requests the kernel carried out.
-//   -EINVAL     req is not a sequence of whole messages
-//   -E2BIG      longer than KY_NETLINK_REQUEST_MAX, or more than KY_NETLINK_BATCH_MAX messages
-//   -EAGAIN     a dump was overtaken by changes (NLM_F_DUMP_INTR) each of several times it was
-//   begun again -ENOBUFS    an answer was lost -ETIMEDOUT, -EMSGSIZE, -EPROTO, -ENOMEM, and what
-//   sendmsg and recvmsg say
+// - -EINVAL: req is not a sequence of whole messages
+// - -E2BIG: longer than KY_NETLINK_REQUEST_MAX, or more than KY_NETLINK_BATCH_MAX messages
+// - -EAGAIN: a dump was overtaken by changes (NLM_F_DUMP_INTR) each of several times it was begun
+// - -ENOBUFS: an answer was lost
+// - -ETIMEDOUT, -EMSGSIZE, -EPROTO, -ENOMEM, and what sendmsg and recvmsg say
 int ky_netlink_request(int fd, const void *req, size_t len, uint8_t **reply, size_t *reply_len);
 
 // Reads one datagram of events without waiting; *len is 0 when there is none. cap should be
