@@ -125,10 +125,9 @@ export function errnoText(thrown: unknown): string {
   return name;
 }
 
-/** Control characters escaped, so that the text stays on one line and cannot steer a terminal. */
+/** Control and direction characters escaped, so that the text stays on one line and cannot steer a terminal. */
 export function oneLine(text: string): string {
-  // eslint-disable-next-line no-control-regex -- finding control characters is the purpose
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (character) => {
     const escaped = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
     return escaped ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
