@@ -1,0 +1,227 @@
+// Measuring between two hosts with programs that are not ours: iperf3, ping, sockperf.
+//
+// CPU time is the whole machine's, from /proc/stat: softirq work of one host is charged to whoever runs, so the CPU
+// time of a process says little. It counts user, nice, system, irq and softirq, not steal and not iowait, in ticks of
+// 10 ms, so anything under a second is noise.
+
+import { readFileSync } from 'node:fs';
+import { KerseyError } from '../errors.ts';
+import type { Background } from './command.ts';
+import { awaitCondition } from './condition.ts';
+import type { Host } from './host.ts';
+
+export interface Ping {
+  readonly sent: number;
+  readonly received: number;
+  /** Microseconds; undefined when nothing came back. */
+  readonly minUs: number | undefined;
+  readonly avgUs: number | undefined;
+}
+
+/** Back-to-back pings when `intervalS` is 0.0005 or less: ping rounds it to "as soon as the answer is there". */
+export async function ping(
+  from: Host,
+  address: string,
+  options: { count?: number; intervalS?: number; size?: number } = {},
+): Promise<Ping> {
+  const { count = 3, intervalS = 0.01, size = 56 } = options;
+  const argv = [
+    'ping',
+    '-n',
+    '-q',
+    '-c',
+    String(count),
+    '-i',
+    String(intervalS),
+    '-W',
+    '1',
+    '-s',
+    String(size),
+  ];
+  const { stdout, stderr, exitCode } = await from.exec([...argv, address], { anyExit: true });
+  const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
+  if (counts === null) throw unreadable('ping', exitCode, stderr);
+  const rtt = /= ([\d.]+)\/([\d.]+)\//.exec(stdout);
+  return {
+    sent: Number(counts[1]),
+    received: Number(counts[2]),
+    minUs: rtt === null ? undefined : Number(rtt[1]) * 1000,
+    avgUs: rtt === null ? undefined : Number(rtt[2]) * 1000,
+  };
+}
+
+export interface StreamResult {
+  /** What arrived. */
+  readonly bitsPerSecond: number;
+  readonly retransmits: number;
+  readonly cpuSecondsPerGB: number;
+  /** `bbr`, `cubic`, ... */
+  readonly congestion: string;
+}
+
+export interface DatagramResult {
+  /** What arrived. */
+  readonly packetsPerSecond: number;
+  readonly bitsPerSecond: number;
+  readonly lossRatio: number;
+  readonly cpuSecondsPerGB: number;
+}
+
+interface IperfSum {
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly packets?: number;
+  readonly lost_packets?: number;
+  readonly retransmits?: number;
+}
+
+interface IperfReport {
+  readonly error?: string;
+  readonly end: {
+    readonly sum_sent: IperfSum;
+    readonly sum_received: IperfSum;
+    readonly sum: IperfSum;
+    readonly sender_tcp_congestion?: string;
+  };
+}
+
+/** An iperf3 server; clients run against it one after the other. */
+export class Iperf {
+  readonly #server: Background;
+  readonly #address: string;
+
+  private constructor(server: Background, address: string) {
+    this.#server = server;
+    this.#address = address;
+  }
+
+  static async open(host: Host, address: string): Promise<Iperf> {
+    const server = host.spawn(['iperf3', '-s', '--forceflush', '-B', address]);
+    await awaitCondition('iperf3 to listen', () => {
+      if (!server.running) throw server.failure();
+      return server.stdout.includes('Server listening');
+    });
+    return new Iperf(server, address);
+  }
+
+  /** TCP from `sender` to the server. */
+  async tcp(sender: Host, options: { seconds: number; streams?: number }): Promise<StreamResult> {
+    const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
+      '-P',
+      String(options.streams ?? 1),
+    ]);
+    const { sum_sent: sent, sum_received: received } = report.end;
+    return {
+      bitsPerSecond: (received.bytes * 8) / received.seconds,
+      retransmits: sent.retransmits ?? 0,
+      cpuSecondsPerGB: cpuSeconds / (received.bytes / 1e9),
+      congestion: report.end.sender_tcp_congestion ?? 'unknown',
+    };
+  }
+
+  /** UDP as fast as the sender can, payloads of `size` bytes. */
+  async udp(sender: Host, options: { seconds: number; size: number }): Promise<DatagramResult> {
+    const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
+      ...['-u', '-b', '0', '-l', String(options.size)],
+    ]);
+    const { packets = 0, lost_packets: lost = 0, seconds } = report.end.sum;
+    const arrived = Math.max(0, packets - lost);
+    return {
+      packetsPerSecond: arrived / seconds,
+      bitsPerSecond: (arrived * options.size * 8) / seconds,
+      lossRatio: packets === 0 ? 1 : lost / packets,
+      cpuSecondsPerGB: cpuSeconds / ((arrived * options.size) / 1e9),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#server.stop();
+  }
+
+  async #client(
+    sender: Host,
+    seconds: number,
+    options: readonly string[],
+  ): Promise<{ report: IperfReport; cpuSeconds: number }> {
+    const argv = ['iperf3', '-c', this.#address, '-J', '-t', String(seconds), ...options];
+    const before = busySeconds();
+    const { stdout, stderr, exitCode } = await sender.exec(argv, {
+      timeoutMs: seconds * 1000 + 20_000,
+      anyExit: true,
+    });
+    const cpuSeconds = busySeconds() - before;
+    const report = parseReport(stdout);
+    if (report === undefined || report.error !== undefined) {
+      throw unreadable('iperf3', exitCode, report?.error ?? stderr);
+    }
+    return { report, cpuSeconds };
+  }
+}
+
+export interface RoundTrip {
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly count: number;
+}
+
+/** Request and answer of 64 bytes, one at a time, for some seconds: sockperf's ping-pong. */
+export async function roundTrip(
+  client: Host,
+  server: Host,
+  address: string,
+  options: { seconds: number; protocol: 'tcp' | 'udp'; port?: number },
+): Promise<RoundTrip> {
+  const port = String(options.port ?? 11_111);
+  const protocol = options.protocol === 'tcp' ? ['--tcp'] : [];
+  const where = ['-i', address, '-p', port, ...protocol];
+  const listener = server.spawn(['sockperf', 'server', ...where]);
+  try {
+    await awaitCondition('sockperf to listen', () => {
+      if (!listener.running) throw listener.failure();
+      return listener.stdout.includes('using recvfrom()');
+    });
+    const length = ['-t', String(options.seconds), '-m', '64', '--full-rtt'];
+    const { stdout } = await client.exec(['sockperf', 'ping-pong', ...where, ...length], {
+      timeoutMs: options.seconds * 1000 + 20_000,
+    });
+    return {
+      p50Us: percentile(stdout, '50.000'),
+      p99Us: percentile(stdout, '99.000'),
+      count: Number(/(\d+) observations/.exec(stdout)?.[1] ?? 0),
+    };
+  } finally {
+    // On SIGTERM it waits for one more message first.
+    listener.kill('SIGKILL');
+    await listener.stop();
+  }
+}
+
+function percentile(report: string, which: string): number {
+  const match = new RegExp(`percentile ${which.replace('.', '\\.')} =\\s+([\\d.]+)`).exec(report);
+  if (match === null) throw unreadable('sockperf', 0, report);
+  return Number(match[1]);
+}
+
+/** CPU time the machine has spent on anything since it started. */
+function busySeconds(): number {
+  const line = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '';
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return (user + nice + system + irq + softirq) / 100;
+}
+
+function parseReport(text: string): IperfReport | undefined {
+  try {
+    return JSON.parse(text) as IperfReport;
+  } catch {
+    return undefined;
+  }
+}
+
+function unreadable(tool: string, exitCode: number | null, said: string): KerseyError {
+  const message = `${tool} gave no result (exit code ${String(exitCode)}): ${said.trim()}`;
+  return new KerseyError('COMMAND_FAILED', message, { remedy: 'the text above is its own' });
+}
