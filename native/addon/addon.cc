@@ -1,0 +1,524 @@
+// The thin face of the native library to JavaScript: converts values, checks types, and turns errno
+// into exceptions with `step` and `errno` for src/engine to explain. No packet passes through here.
+//
+// All calls come from the thread of one JavaScript environment. Engines are held in Externals; an
+// engine still open when its environment ends is closed by the External's finaliser.
+
+#include <napi.h>
+
+#include <arpa/inet.h>
+#include <chrono>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+extern "C" {
+#include "../bench/microbench.h"
+#include "../engine/checksum.h"
+#include "../engine/engine.h"
+#include "../system/lock.h"
+#include "../system/netlink.h"
+}
+
+namespace {
+
+using Napi::Array;
+using Napi::BigInt;
+using Napi::Boolean;
+using Napi::CallbackInfo;
+using Napi::Env;
+using Napi::Error;
+using Napi::External;
+using Napi::Function;
+using Napi::Number;
+using Napi::Object;
+using Napi::String;
+using Napi::TypeError;
+using Napi::Uint8Array;
+using Napi::Value;
+
+// Engine pointer that survives close(): a closed handle holds NULL.
+struct Handle {
+    ky_engine *engine;
+};
+
+void throw_errno(Env env, const char *step, int err) {
+    const char *name = strerrorname_np(-err);
+    std::string text = std::string(step) + ": " + (name ? name : std::to_string(-err).c_str());
+    Error error = Error::New(env, text);
+    error.Set("step", String::New(env, step));
+    error.Set("errno", Number::New(env, -err));
+    error.Set("errnoName", String::New(env, name ? name : "unknown"));
+    error.ThrowAsJavaScriptException();
+}
+
+// ---- conversions; each returns false after having thrown ----
+
+bool bad(Env env, const char *what, const char *expected) {
+    TypeError::New(env, std::string(what) + ": expected " + expected).ThrowAsJavaScriptException();
+    return false;
+}
+
+bool get_string(Env env, const Object &o, const char *key, std::string *out) {
+    Value v = o.Get(key);
+    if (!v.IsString())
+        return bad(env, key, "a string");
+    *out = v.As<String>().Utf8Value();
+    return true;
+}
+
+bool get_uint(Env env, const Object &o, const char *key, uint32_t max, uint32_t *out) {
+    Value v = o.Get(key);
+    double d = v.IsNumber() ? v.As<Number>().DoubleValue() : -1;
+    if (!(d >= 0 && d <= max) || d != static_cast<uint32_t>(d))
+        return bad(env, key, "a whole number in range");
+    *out = static_cast<uint32_t>(d);
+    return true;
+}
+
+bool get_bool(Env env, const Object &o, const char *key, bool *out) {
+    Value v = o.Get(key);
+    if (!v.IsBoolean())
+        return bad(env, key, "a boolean");
+    *out = v.As<Boolean>().Value();
+    return true;
+}
+
+bool parse_ip(Env env, const std::string &text, ky_ip *out) {
+    uint8_t bytes[16];
+    if (inet_pton(AF_INET, text.c_str(), bytes) == 1) {
+        *out = ky_ip4(bytes);
+        return true;
+    }
+    if (inet_pton(AF_INET6, text.c_str(), bytes) == 1) {
+        *out = ky_ip6(bytes);
+        return true;
+    }
+    return bad(env, text.c_str(), "an IP address");
+}
+
+bool parse_prefix(Env env, const std::string &text, ky_prefix *out) {
+    size_t slash = text.find('/');
+    if (slash == std::string::npos || !parse_ip(env, text.substr(0, slash), &out->ip))
+        return env.IsExceptionPending() ? false : bad(env, text.c_str(), "a prefix");
+    bool v4 = ky_ip_is4(out->ip);
+    char *end;
+    unsigned long bits = strtoul(text.c_str() + slash + 1, &end, 10);
+    if (*end != '\0' || end == text.c_str() + slash + 1 || bits > (v4 ? 32u : 128u))
+        return bad(env, text.c_str(), "a prefix");
+    out->bits = static_cast<uint8_t>(v4 ? bits + KY_V4_BITS : bits);
+    return true;
+}
+
+bool parse_mac(Env env, const std::string &text, uint8_t out[6]) {
+    unsigned b[6];
+    int end = 0;
+    if (sscanf(text.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+               &end) != 6 ||
+        static_cast<size_t>(end) != text.size())
+        return bad(env, text.c_str(), "a MAC address");
+    for (int i = 0; i < 6; i++)
+        out[i] = static_cast<uint8_t>(b[i]);
+    return true;
+}
+
+std::string format_ip(ky_ip ip) {
+    char text[INET6_ADDRSTRLEN];
+    if (ky_ip_is4(ip)) {
+        in_addr v4 = {htonl(ky_ip_v4(ip))};
+        inet_ntop(AF_INET, &v4, text, sizeof text);
+    } else {
+        inet_ntop(AF_INET6, ip.w, text, sizeof text);
+    }
+    return text;
+}
+
+bool parse_disabled(Env env, const Object &config, uint32_t *out) {
+    Value v = config.Get("disable");
+    if (!v.IsArray())
+        return bad(env, "disable", "an array of feature names");
+    Array names = v.As<Array>();
+    for (uint32_t i = 0; i < names.Length(); i++) {
+        std::string name = names.Get(i).ToString().Utf8Value();
+        unsigned f = 0;
+        while (f < KY_FEATURE_COUNT && name != ky_feature_names[f])
+            f++;
+        if (f == KY_FEATURE_COUNT)
+            return bad(env, name.c_str(), "the name of a feature");
+        *out |= 1u << f;
+    }
+    return true;
+}
+
+// ---- engine ----
+
+bool read_config(Env env, const Object &o, ky_engine_config *c) {
+    std::string device, local, mac;
+    uint32_t port = 0, workers = 0;
+    bool check = true;
+    if (!get_string(env, o, "device", &device) || !get_string(env, o, "local", &local) ||
+        !get_string(env, o, "vtepMac", &mac) || !get_uint(env, o, "vni", KY_VNI_MAX, &c->vni) ||
+        !get_uint(env, o, "port", 65535, &port) || !get_uint(env, o, "mtu", 65535, &c->mtu) ||
+        !get_uint(env, o, "workers", KY_WORKERS_MAX, &workers) ||
+        !get_bool(env, o, "allowUnknownSources", &c->allow_unknown_sources) ||
+        !get_bool(env, o, "innerSourceCheck", &check) || !parse_ip(env, local, &c->local) ||
+        !parse_mac(env, mac, c->mac) || !parse_disabled(env, o, &c->disable))
+        return false;
+    if (device.empty() || device.size() >= IFNAMSIZ)
+        return bad(env, "device", "a name of 1 to 15 bytes");
+    memcpy(c->device, device.c_str(), device.size() + 1);
+    c->port = static_cast<uint16_t>(port);
+    c->workers = workers;
+    c->no_inner_source_check = !check;
+    return true;
+}
+
+Value engine_open(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_engine_config config = {};
+    if (!info[0].IsObject()) {
+        bad(env, "config", "an object");
+        return env.Undefined();
+    }
+    if (!read_config(env, info[0].As<Object>(), &config))
+        return env.Undefined();
+    ky_engine *engine;
+    ky_fault fault;
+    if (ky_engine_open(&config, &engine, &fault) != 0) {
+        throw_errno(env, fault.step, fault.err);
+        return env.Undefined();
+    }
+    return External<Handle>::New(env, new Handle{engine}, [](Env, Handle *h) {
+        ky_engine_close(h->engine);
+        delete h;
+    });
+}
+
+// The open engine behind the first argument; NULL after having thrown.
+ky_engine *engine_of(const CallbackInfo &info) {
+    if (info[0].IsExternal()) {
+        ky_engine *engine = info[0].As<External<Handle>>().Data()->engine;
+        if (engine != nullptr)
+            return engine;
+    }
+    TypeError::New(info.Env(), "not an open engine").ThrowAsJavaScriptException();
+    return nullptr;
+}
+
+bool read_peers(Env env, const Value &v, std::vector<ky_peer_spec> *out) {
+    if (!v.IsArray())
+        return bad(env, "peers", "an array");
+    Array array = v.As<Array>();
+    out->resize(array.Length());
+    for (uint32_t i = 0; i < array.Length(); i++) {
+        Napi::HandleScope scope(env); // 65,536 peers make as many temporaries
+        Value item = array.Get(i);
+        if (!item.IsObject())
+            return bad(env, "peers", "objects");
+        Object o = item.As<Object>();
+        std::string prefix, outer, mac;
+        ky_prefix p;
+        ky_peer_spec &s = (*out)[i];
+        if (!get_string(env, o, "prefix", &prefix) || !get_string(env, o, "outer", &outer) ||
+            !get_string(env, o, "vtepMac", &mac) || !parse_prefix(env, prefix, &p) ||
+            !parse_ip(env, outer, &s.outer) || !parse_mac(env, mac, s.mac))
+            return false;
+        s.prefix = p.ip;
+        s.bits = p.bits;
+    }
+    return true;
+}
+
+bool read_prefixes(Env env, const Value &v, std::vector<ky_prefix> *out) {
+    if (!v.IsArray())
+        return bad(env, "local", "an array");
+    Array array = v.As<Array>();
+    out->resize(array.Length());
+    for (uint32_t i = 0; i < array.Length(); i++)
+        if (!parse_prefix(env, array.Get(i).ToString().Utf8Value(), &(*out)[i]))
+            return false;
+    return true;
+}
+
+void engine_set_peers(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_engine *engine = engine_of(info);
+    std::vector<ky_peer_spec> peers;
+    std::vector<ky_prefix> locals;
+    if (engine == nullptr || !read_peers(env, info[1], &peers) ||
+        !read_prefixes(env, info[2], &locals))
+        return;
+    size_t duplicate = 0;
+    int err = ky_engine_set_peers(engine, peers.data(), peers.size(), locals.data(), locals.size(),
+                                  &duplicate);
+    if (err == 0)
+        return;
+    throw_errno(env, err == -EEXIST ? "peers-duplicate" : "peers", err);
+}
+
+Object named_counters(Env env, const char *const *names, const uint64_t *values, unsigned count) {
+    Object o = Object::New(env);
+    for (unsigned i = 0; i < count; i++)
+        o.Set(names[i], BigInt::New(env, values[i]));
+    return o;
+}
+
+Array features(Env env, const ky_feature_state *states) {
+    Array a = Array::New(env, KY_FEATURE_COUNT);
+    for (uint32_t i = 0; i < KY_FEATURE_COUNT; i++) {
+        Object o = Object::New(env);
+        o.Set("name", ky_feature_names[i]);
+        o.Set("on", Boolean::New(env, states[i].on));
+        o.Set("reason", states[i].reason);
+        a.Set(i, o);
+    }
+    return a;
+}
+
+Value engine_stats(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_engine *engine = engine_of(info);
+    if (engine == nullptr)
+        return env.Undefined();
+    ky_engine_stats stats;
+    ky_engine_stats_read(engine, &stats);
+    Object o = Object::New(env);
+    o.Set("counters", named_counters(env, ky_counter_names, stats.counters, KY_COUNTER_COUNT));
+    o.Set("drops", named_counters(env, ky_drop_names, stats.drops, KY_DROP_COUNT));
+    o.Set("features", features(env, stats.features));
+    const char *name = stats.failed != 0 ? strerrorname_np(stats.failed) : nullptr;
+    o.Set("failed", stats.failed == 0 ? env.Null() : String::New(env, name ? name : "unknown"));
+    return o;
+}
+
+Value engine_peers(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_engine *engine = engine_of(info);
+    if (engine == nullptr)
+        return env.Undefined();
+    size_t count = ky_engine_peer_count(engine);
+    Array a = Array::New(env, count);
+    for (size_t i = 0; i < count; i++) {
+        Napi::HandleScope scope(env);
+        ky_peer_stats s;
+        ky_engine_peer_stats(engine, i, &s);
+        unsigned bits = ky_ip_is4(s.prefix) ? s.bits - KY_V4_BITS : s.bits;
+        Object o = Object::New(env);
+        o.Set("prefix", format_ip(s.prefix) + "/" + std::to_string(bits));
+        o.Set("outer", format_ip(s.outer));
+        o.Set("txPackets", BigInt::New(env, s.tx_packets));
+        o.Set("txBytes", BigInt::New(env, s.tx_bytes));
+        o.Set("rxPackets", BigInt::New(env, s.rx_packets));
+        o.Set("rxBytes", BigInt::New(env, s.rx_bytes));
+        a.Set(static_cast<uint32_t>(i), o);
+    }
+    return a;
+}
+
+// Whether the workers gave up: the errno's name, or null. Cheap: called at every reconcile.
+Value engine_failed(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_engine *engine = engine_of(info);
+    if (engine == nullptr)
+        return env.Undefined();
+    int err = ky_engine_failed(engine);
+    const char *name = err != 0 ? strerrorname_np(err) : nullptr;
+    return err == 0 ? env.Null() : String::New(env, name ? name : "unknown");
+}
+
+void engine_close(const CallbackInfo &info) {
+    ky_engine *engine = engine_of(info);
+    if (engine == nullptr)
+        return;
+    info[0].As<External<Handle>>().Data()->engine = nullptr;
+    ky_engine_close(engine);
+}
+
+Value probe(const CallbackInfo &info) {
+    Env env = info.Env();
+    ky_probe p;
+    int err = ky_probe_run(&p);
+    if (err != 0) {
+        throw_errno(env, "thread", err);
+        return env.Undefined();
+    }
+    Object o = Object::New(env);
+    o.Set("features", features(env, p.feature));
+    o.Set("framesMax", Number::New(env, p.frames_max));
+    o.Set("isolated", Boolean::New(env, p.isolated));
+    o.Set("checksum", ky_sum_variant());
+    return o;
+}
+
+Array catalogue_of(Env env, const char *const *names, const char *const *texts, uint32_t count) {
+    Array a = Array::New(env, count);
+    for (uint32_t i = 0; i < count; i++) {
+        Object o = Object::New(env);
+        o.Set("name", names[i]);
+        o.Set("text", texts[i]);
+        a.Set(i, o);
+    }
+    return a;
+}
+
+// The closed lists that C owns, for status, metrics and docs.
+Value catalogue(const CallbackInfo &info) {
+    Env env = info.Env();
+    Object o = Object::New(env);
+    o.Set("drops", catalogue_of(env, ky_drop_names, ky_drop_texts, KY_DROP_COUNT));
+    o.Set("counters", catalogue_of(env, ky_counter_names, ky_counter_texts, KY_COUNTER_COUNT));
+    o.Set("features", catalogue_of(env, ky_feature_names, ky_feature_texts, KY_FEATURE_COUNT));
+    return o;
+}
+
+// ---- system ----
+
+bool get_fd(const CallbackInfo &info, int *fd) {
+    if (!info[0].IsNumber())
+        return bad(info.Env(), "fd", "a file descriptor");
+    *fd = info[0].As<Number>().Int32Value();
+    return true;
+}
+
+Value netlink_open(const CallbackInfo &info) {
+    Env env = info.Env();
+    if (!info[0].IsNumber() || !info[1].IsNumber()) {
+        bad(env, "netlinkOpen", "protocol and groups");
+        return env.Undefined();
+    }
+    int fd;
+    int err = ky_netlink_open(info[0].As<Number>().Int32Value(),
+                              info[1].As<Number>().Uint32Value(), &fd);
+    if (err != 0) {
+        throw_errno(env, "netlink-open", err);
+        return env.Undefined();
+    }
+    return Number::New(env, fd);
+}
+
+Value copy_bytes(Env env, const uint8_t *bytes, size_t len) {
+    Uint8Array a = Uint8Array::New(env, len);
+    if (len > 0)
+        memcpy(a.Data(), bytes, len);
+    return a;
+}
+
+Value netlink_request(const CallbackInfo &info) {
+    Env env = info.Env();
+    int fd;
+    if (!get_fd(info, &fd))
+        return env.Undefined();
+    if (!info[1].IsTypedArray()) {
+        bad(env, "request", "a Uint8Array");
+        return env.Undefined();
+    }
+    Uint8Array request = info[1].As<Uint8Array>();
+    uint8_t *reply;
+    size_t len;
+    int err = ky_netlink_request(fd, request.Data(), request.ByteLength(), &reply, &len);
+    if (err != 0) {
+        throw_errno(env, "netlink-request", err);
+        return env.Undefined();
+    }
+    Value value = copy_bytes(env, reply, len);
+    free(reply);
+    return value;
+}
+
+Value netlink_receive(const CallbackInfo &info) {
+    Env env = info.Env();
+    int fd;
+    if (!get_fd(info, &fd))
+        return env.Undefined();
+    std::vector<uint8_t> buf(KY_NETLINK_DATAGRAM_MAX);
+    size_t len;
+    int err = ky_netlink_receive(fd, buf.data(), buf.size(), &len);
+    if (err != 0) {
+        throw_errno(env, "netlink-receive", err);
+        return env.Undefined();
+    }
+    return len == 0 ? env.Undefined() : copy_bytes(env, buf.data(), len);
+}
+
+void netlink_close(const CallbackInfo &info) {
+    int fd;
+    if (get_fd(info, &fd))
+        close(fd);
+}
+
+Value try_lock(const CallbackInfo &info) {
+    Env env = info.Env();
+    int fd;
+    if (!get_fd(info, &fd))
+        return env.Undefined();
+    int err = ky_lock(fd);
+    if (err != 0 && err != -EWOULDBLOCK) {
+        throw_errno(env, "lock", err);
+        return env.Undefined();
+    }
+    return Boolean::New(env, err == 0);
+}
+
+void unlock(const CallbackInfo &info) {
+    int fd;
+    if (!get_fd(info, &fd))
+        return;
+    int err = ky_unlock(fd);
+    if (err != 0)
+        throw_errno(info.Env(), "unlock", err);
+}
+
+// ---- microbenchmarks ----
+
+Value microbenches(const CallbackInfo &info) {
+    Env env = info.Env();
+    int err = ky_microbench_init();
+    if (err != 0) {
+        throw_errno(env, "memory", err);
+        return env.Undefined();
+    }
+    Array a = Array::New(env, ky_microbench_count);
+    for (uint32_t i = 0; i < ky_microbench_count; i++) {
+        Object o = Object::New(env);
+        const ky_microbench *bench = &ky_microbenches[i];
+        o.Set("name", bench->name);
+        o.Set("bytes", Number::New(env, bench->bytes));
+        // run(iterations) returns the nanoseconds it took
+        o.Set("run", Function::New(env, [bench](const CallbackInfo &call) -> Value {
+                  uint32_t n = call[0].ToNumber().Uint32Value();
+                  auto start = std::chrono::steady_clock::now();
+                  bench->run(n);
+                  std::chrono::duration<double, std::nano> took =
+                      std::chrono::steady_clock::now() - start;
+                  return Number::New(call.Env(), took.count());
+              }));
+        a.Set(i, o);
+    }
+    return a;
+}
+
+Object init(Env env, Object exports) {
+    exports.Set("engineOpen", Function::New(env, engine_open));
+    exports.Set("engineSetPeers", Function::New(env, engine_set_peers));
+    exports.Set("engineStats", Function::New(env, engine_stats));
+    exports.Set("enginePeers", Function::New(env, engine_peers));
+    exports.Set("engineFailed", Function::New(env, engine_failed));
+    exports.Set("engineClose", Function::New(env, engine_close));
+    exports.Set("probe", Function::New(env, probe));
+    exports.Set("catalogue", Function::New(env, catalogue));
+    exports.Set("netlinkOpen", Function::New(env, netlink_open));
+    exports.Set("netlinkRequest", Function::New(env, netlink_request));
+    exports.Set("netlinkReceive", Function::New(env, netlink_receive));
+    exports.Set("netlinkClose", Function::New(env, netlink_close));
+    exports.Set("tryLock", Function::New(env, try_lock));
+    exports.Set("unlock", Function::New(env, unlock));
+    exports.Set("microbenches", Function::New(env, microbenches));
+    return exports;
+}
+
+NODE_API_MODULE(kersey, init)
+
+} // namespace

@@ -1,0 +1,71 @@
+#include "encap.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "ecn.h"
+#include "gso.h"
+
+static bool is_multicast(const struct ky_inner *in) {
+    if (in->version == 4)
+        return ky_ip_v4(in->dst) >= 0xe0000000u; // 224/4, and 255.255.255.255
+    return (be64toh(in->dst.w[0]) >> 56) == 0xff;
+}
+
+// A packet larger than the MTU goes only where the kernel may fragment its datagram for it: IPv4
+// without DF. (The TUN's own MTU normally keeps such packets away.)
+static bool too_big(const struct ky_encap *e, const uint8_t *pkt, const struct ky_inner *in,
+                    uint32_t len) {
+    if (len <= e->mtu)
+        return false;
+    bool df = in->version == 6 || (ky_be16(pkt + 6) & 0x4000) != 0;
+    return df || len > KY_RUN_BYTES - KY_ENCAP_LEN;
+}
+
+static uint8_t *reserve(struct ky_encap *e, const struct ky_peer *peer, const struct ky_inner *in,
+                        uint8_t port, uint32_t len) {
+    uint8_t *frame =
+        ky_runs_reserve(&e->runs, peer, port, ky_ecn_outer(in->tos), KY_ENCAP_LEN + len);
+    memcpy(frame, peer->encap, KY_ENCAP_LEN);
+    ky_vxlan_set_version(frame, in->version);
+    return frame + KY_ENCAP_LEN;
+}
+
+static void count_sent(struct ky_encap *e, const struct ky_peer *peer, uint64_t packets,
+                       uint64_t bytes) {
+    ky_add(&e->counters->tx_packets, packets);
+    ky_add(&e->counters->tx_bytes, bytes);
+    ky_add(&e->peer_counters[peer->slot].packets, packets);
+    ky_add(&e->peer_counters[peer->slot].bytes, bytes);
+}
+
+enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
+                             const struct ky_vnet *vnet, uint8_t *pkt, size_t len,
+                             struct ky_inner *in) {
+    if (ky_inner_parse(pkt, len, in) != 0)
+        return KY_DROP_TX_NOT_IP;
+    const struct ky_peer *peer = ky_peers_find(peers, in->dst);
+    if (peer == NULL)
+        return is_multicast(in) ? KY_DROP_TX_MULTICAST : KY_DROP_TX_NO_PEER;
+    uint8_t port = (uint8_t)(ky_inner_flow(pkt, in) % e->ports);
+
+    if (vnet->gso_type != KY_VNET_GSO_NONE) {
+        struct ky_gso gso;
+        if (ky_gso_open(&gso, pkt, in, vnet) != 0)
+            return KY_DROP_TX_BAD_OFFLOAD;
+        if (too_big(e, pkt, in, ky_gso_len(&gso, 0)))
+            return KY_DROP_TX_TOO_BIG;
+        for (uint32_t i = 0; i < gso.count; i++)
+            ky_gso_write(&gso, i, reserve(e, peer, in, port, ky_gso_len(&gso, i)));
+        ky_add(&e->counters->tx_superpackets, 1);
+        count_sent(e, peer, gso.count, gso.payload + (uint64_t)gso.count * gso.hdr);
+        return KY_DROP_NONE;
+    }
+    if (too_big(e, pkt, in, in->len))
+        return KY_DROP_TX_TOO_BIG;
+    if ((vnet->flags & KY_VNET_NEEDS_CSUM) && ky_checksum_complete(pkt, in->len, vnet) != 0)
+        return KY_DROP_TX_BAD_OFFLOAD;
+    memcpy(reserve(e, peer, in, port, in->len), pkt, in->len);
+    count_sent(e, peer, 1, in->len);
+    return KY_DROP_NONE;
+}

@@ -1,0 +1,24 @@
+{
+  "variables": {
+    "engine_sources": [
+      "native/engine/checksum.c",
+      "native/engine/decap.c",
+      "native/engine/encap.c",
+      "native/engine/engine.c",
+      "native/engine/gro.c",
+      "native/engine/gso.c",
+      "native/engine/icmp.c",
+      "native/engine/inner.c",
+      "native/engine/peers.c",
+      "native/engine/probe.c",
+      "native/engine/runs.c",
+      "native/engine/stats.c",
+      "native/engine/tun.c",
+      "native/engine/udp.c",
+      "native/engine/vxlan.c",
+      "native/engine/worker.c"
+    ],
+    "system_sources": ["native/system/lock.c", "native/system/netlink.c"],
+    "addon_sources": ["native/addon/addon.cc", "native/bench/microbench.c"]
+  }
+}

@@ -1,0 +1,24 @@
+/** The optional kernel features, by the names that C gives them (native/engine/feature.h). */
+export const features = [
+  'tun-csum',
+  'tun-tso',
+  'tun-uso',
+  'udp-gso',
+  'udp-gro',
+  'batch',
+  'coalesce',
+  'coalesce-udp',
+] as const;
+
+export type Feature = (typeof features)[number];
+
+export function isFeature(name: string): name is Feature {
+  return (features as readonly string[]).includes(name);
+}
+
+export interface FeatureState {
+  readonly name: string;
+  readonly on: boolean;
+  /** One clause: what the probe saw, or who switched it off. */
+  readonly reason: string;
+}

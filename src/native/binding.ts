@@ -1,0 +1,112 @@
+/**
+ * The native library's functions as native/addon/addon.cc exports them. Only src/engine, src/netlink and
+ * src/store use them; they turn what these throw into KerseyErrors.
+ */
+
+/** What the addon throws: the step that failed and the errno. */
+export interface NativeError extends Error {
+  readonly step: string;
+  readonly errno: number;
+  readonly errnoName: string;
+}
+
+export function isNativeError(error: unknown): error is NativeError {
+  return error instanceof Error && 'step' in error && 'errnoName' in error;
+}
+
+declare const engineHandle: unique symbol;
+/** An open engine. Closed by engineClose, or when its environment ends. */
+export interface EngineHandle {
+  readonly [engineHandle]: true;
+}
+
+export interface NativeEngineConfig {
+  readonly device: string;
+  readonly vni: number;
+  readonly port: number;
+  readonly local: string;
+  readonly vtepMac: string;
+  readonly mtu: number;
+  readonly workers: number;
+  readonly disable: readonly string[];
+  readonly allowUnknownSources: boolean;
+  readonly innerSourceCheck: boolean;
+}
+
+export interface NativePeer {
+  readonly prefix: string;
+  readonly outer: string;
+  readonly vtepMac: string;
+}
+
+export interface NativeFeature {
+  readonly name: string;
+  readonly on: boolean;
+  readonly reason: string;
+}
+
+export interface NativeStats {
+  readonly counters: Readonly<Record<string, bigint>>;
+  readonly drops: Readonly<Record<string, bigint>>;
+  readonly features: readonly NativeFeature[];
+  /** The name of the errno for which the workers gave up. */
+  readonly failed: string | null;
+}
+
+export interface NativePeerStats {
+  readonly prefix: string;
+  readonly outer: string;
+  readonly txPackets: bigint;
+  readonly txBytes: bigint;
+  readonly rxPackets: bigint;
+  readonly rxBytes: bigint;
+}
+
+export interface NativeProbe {
+  readonly features: readonly NativeFeature[];
+  /** Datagrams that one UDP_SEGMENT send may hold. */
+  readonly framesMax: number;
+  /** Whether the probes ran in a network namespace of their own. */
+  readonly isolated: boolean;
+  /** Which checksum code runs: "avx2" or "baseline". */
+  readonly checksum: string;
+}
+
+export interface NamedText {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface Microbench {
+  readonly name: string;
+  /** Bytes that one iteration handles; 0 where it is not about bytes. */
+  readonly bytes: number;
+  /** Runs so many iterations and returns the nanoseconds they took. */
+  run(iterations: number): number;
+}
+
+export interface Native {
+  engineOpen(config: NativeEngineConfig): EngineHandle;
+  engineSetPeers(engine: EngineHandle, peers: readonly NativePeer[], local: readonly string[]): void;
+  engineStats(engine: EngineHandle): NativeStats;
+  enginePeers(engine: EngineHandle): readonly NativePeerStats[];
+  engineFailed(engine: EngineHandle): string | null;
+  engineClose(engine: EngineHandle): void;
+  probe(): NativeProbe;
+  catalogue(): {
+    readonly drops: readonly NamedText[];
+    readonly counters: readonly NamedText[];
+    readonly features: readonly NamedText[];
+  };
+
+  netlinkOpen(protocol: number, groups: number): number;
+  netlinkRequest(fd: number, request: Uint8Array): Uint8Array;
+  netlinkReceive(fd: number): Uint8Array | undefined;
+  netlinkClose(fd: number): void;
+
+  /** flock(2), exclusive and without waiting. Whether the lock was had. */
+  tryLock(fd: number): boolean;
+  unlock(fd: number): void;
+
+  microbenches(): readonly Microbench[];
+}
