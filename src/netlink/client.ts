@@ -4,9 +4,7 @@
 // KerseyError that names the object, the kernel's words and the errno; errnoName(error.cause) has the errno alone.
 // Deleting what is not there is not an error: the caller wanted it gone.
 
-import { getSystemErrorName } from 'node:util';
-
-import { errnoName, errnoText, KerseyError } from '../errors.ts';
+import { errnoName, KerseyError } from '../errors.ts';
 import { parseCidr } from '../net/cidr.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Family } from '../net/ip.ts';
@@ -17,6 +15,7 @@ import type { Address, AddressChange } from './address.ts';
 import { NETLINK_ROUTE, NLM_F, RT_TABLE, RTM } from './constants.ts';
 import { decodeLink, encodeLinkChange, encodeLinkDelete, encodeLinkQuery } from './link.ts';
 import type { DeviceRef, Link, LinkChange } from './link.ts';
+import { attempt, refusal } from './refusal.ts';
 import { decodeRoute, describeRoute, encodeRouteChange, encodeRouteDump, encodeRouteGet } from './route.ts';
 import type { Route, RouteChange } from './route.ts';
 import { decodeMessages } from './wire.ts';
@@ -190,31 +189,3 @@ function absent<T>(names: readonly string[], request: () => T): T | undefined {
     throw error;
   }
 }
-
-/** A call of the native side, whose errors are those of the socket itself. */
-function attempt<T>(what: string, call: () => T): T {
-  try {
-    return call();
-  } catch (cause) {
-    if (cause instanceof KerseyError) throw cause;
-    throw new KerseyError('NETLINK', `cannot ${what}: ${errnoText(cause)}`, { remedy: 'try again', cause });
-  }
-}
-
-function refusal(what: string, verdict: { errno: number; text: string | undefined }): KerseyError {
-  const name = getSystemErrorName(-verdict.errno);
-  const cause = Object.assign(new Error(verdict.text ?? name), { code: name, errno: -verdict.errno });
-  const message = `cannot ${what}: ${verdict.text === undefined ? errnoText(cause) : `${verdict.text} (${name})`}`;
-  if (name === 'EPERM' || name === 'EACCES') {
-    return new KerseyError('PERMISSION', message, { remedy: 'run as root or with CAP_NET_ADMIN', cause });
-  }
-  return new KerseyError('NETLINK', message, { remedy: remedies[name] ?? fallbackRemedy, cause });
-}
-
-const fallbackRemedy = 'compare with `ip -d link` and `ip route`';
-const remedies: Readonly<Record<string, string>> = {
-  ENODEV: 'see `ip link` for the devices there are',
-  EBUSY: 'see who uses it with `ip -d link`',
-  EADDRNOTAVAIL: 'see `ip address` for the addresses there are',
-  ENOBUFS: 'raise net.core.rmem_max',
-};

@@ -4,13 +4,14 @@
 // happened, not what is true now: whoever acts on them compares the whole state anew. So it does no harm that the
 // kernel throws events away when nobody takes them in time; `lost` says that it did.
 
-import { errnoName, errnoText, KerseyError } from '../errors.ts';
+import { isNativeError } from '../native/binding.ts';
 import { native } from '../native/loader.ts';
 import { decodeAddress } from './address.ts';
 import type { Address } from './address.ts';
 import { GROUP, NETLINK_ROUTE, RTM } from './constants.ts';
 import { decodeLink } from './link.ts';
 import type { Link } from './link.ts';
+import { attempt } from './refusal.ts';
 import { decodeRoute, isCloned } from './route.ts';
 import type { Route } from './route.ts';
 import { decodeMessages } from './wire.ts';
@@ -33,15 +34,8 @@ export class NetlinkEvents {
   }
 
   static open(): NetlinkEvents {
-    try {
-      return new NetlinkEvents(native().netlinkOpen(NETLINK_ROUTE, groups));
-    } catch (cause) {
-      if (cause instanceof KerseyError) throw cause;
-      throw new KerseyError('NETLINK', `cannot subscribe to network events: ${errnoText(cause)}`, {
-        remedy: 'try again',
-        cause,
-      });
-    }
+    const open = (): number => native().netlinkOpen(NETLINK_ROUTE, groups);
+    return new NetlinkEvents(attempt('subscribe to network events', open));
   }
 
   close(): void {
@@ -66,7 +60,7 @@ export class NetlinkEvents {
     try {
       return native().netlinkReceive(this.#fd);
     } catch (error) {
-      const name = errnoName(error);
+      const name = isNativeError(error) ? error.errnoName : undefined;
       if (name === 'ENOBUFS' || name === 'EMSGSIZE') return 'lost';
       throw error;
     }
