@@ -2,6 +2,9 @@
 // tap's stream for a log file: a line for each test file that passed, the reasons of its skips, and all of a
 // file that failed.
 
+/** What tap says of a failed file's process; only how it ended is worth a line. */
+const PROCESS = /^ {2}(stdio|cwd|externalID|command|args):|^ {4}- /;
+
 /**
  * @param {(text: string) => void} print
  * @returns {(line: string) => void} to be given each line of the stream, without its newline
@@ -16,14 +19,18 @@ export function condenser(print) {
       failed = false;
     } else if (/^(not )?ok \d+ - /.test(line)) {
       failed = line.startsWith('not ');
-      const skips = file.filter((text) => text.includes('# SKIP')).map((text) => `    ${text.trim()}`);
-      for (const text of failed ? file : skips) print(`${text}\n`);
-      print(`${line.replace(/ \d+ - /, ' ')}\n`);
-      file = [];
-    } else if (line.startsWith(' ')) {
-      // A failed file is followed by its exit status and arguments, indented as its tests were.
-      if (failed) print(`${line}\n`);
-      else file.push(line);
+      print(`${line.replace(/ \d+ - /, ' ').replace('# time=', '')}\n`);
+      for (const text of failed ? file : file.flatMap(skip)) print(`${text}\n`);
+    } else if (failed) {
+      if (line.startsWith(' ') && !PROCESS.test(line)) print(`${line}\n`);
+    } else {
+      file.push(line);
     }
   };
+}
+
+/** @param {string} line */
+function skip(line) {
+  const found = /^\s*ok \d+ - (.*) # SKIP ?(.*)$/.exec(line);
+  return found === null ? [] : [`    skipped: ${found[1] ?? ''} (${found[2] ?? ''})`];
 }
