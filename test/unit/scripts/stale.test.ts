@@ -1,15 +1,23 @@
-import { mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 
 import { isStale } from '../../../scripts/setup/stale.mjs';
 
 t.test('what is built is stale when an input is not older', (t) => {
-  const folder = t.testdir({ src: { room: { 'a.ts': '' } }, config: '', output: '' });
-  const [src, config, output] = ['src', 'config', 'output'].map((name) => path.join(folder, name));
-  if (src === undefined || config === undefined || output === undefined) throw new Error('unreachable');
-  const room = path.join(src, 'room');
-  const file = path.join(room, 'a.ts');
+  const folder = mkdtempSync(path.join(tmpdir(), 'kersey-stale-'));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const [src, room] = [path.join(folder, 'src'), path.join(folder, 'src/room')];
+  const [file, config, output] = [
+    path.join(room, 'a.ts'),
+    path.join(folder, 'config'),
+    path.join(folder, 'output'),
+  ];
+  mkdirSync(room, { recursive: true });
+  for (const name of [file, config, output]) writeFileSync(name, '');
   const age = (name: string, seconds: number): void => {
     utimesSync(name, seconds, seconds);
   };
