@@ -19,11 +19,13 @@ import { ROOT } from './setup/root.mjs';
 import { isStale } from './setup/stale.mjs';
 
 const ADDON = path.join(ROOT, 'build/Release/kersey.node');
+/** What the addon is made of; native/test and native/fuzz are not in it. */
 const INPUTS = [
   'binding.gyp',
   'CMakeLists.txt',
   'native/sources.gypi',
   'native/addon',
+  'native/bench',
   'native/engine',
   'native/system',
 ];

@@ -28,7 +28,7 @@ const checks = [
   ['lint', () => node('node_modules/eslint/bin/eslint.js', '--max-warnings=0', '.')],
   ['includes in native/', nativeIncludes],
   ['format', () => node('node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.')],
-  ['format of native/', () => node('scripts/format-c.mjs', '--check')],
+  ['format of C', () => node('scripts/format-c.mjs', '--check')],
 ];
 const failed = checks.filter(([name, check]) => {
   process.stdout.write(`check: ${name}\n`);

@@ -1,5 +1,5 @@
 // @ts-check
-// Formats native/ by .clang-format with the pinned clang-format of clang-format-node; --check only compares.
+// Formats every C and C++ file by .clang-format with the pinned clang-format of clang-format-node; --check only compares.
 
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

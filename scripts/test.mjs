@@ -3,7 +3,7 @@
 //
 //     npm test                               everything
 //     npm test -- test/unit/net              one file or folder of TypeScript tests; tap's options pass through
-//     npm test -- native/test/gro_test.c     the C tests of that name
+//     npm test -- native/test/gro_test.c     the C tests of that name; those of test/platform too
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -21,11 +21,11 @@ const files = args.filter((arg) => !arg.startsWith('-'));
 for (const file of files) {
   // tap passes over a file that is not there, and would report success.
   if (!/[*{]/.test(file) && !existsSync(path.join(ROOT, file))) {
-    process.stderr.write(`kersey: no test '${file}'; give a path below test/ or native/\n`);
+    process.stderr.write(`kersey: no test '${file}'; give a file or folder below test/, or a C test\n`);
     process.exit(2);
   }
 }
-const native = files.filter((file) => file.startsWith('native/'));
+const native = files.filter((file) => file.endsWith('.c'));
 const rest = args.filter((arg) => !native.includes(arg));
 
 const tally = sum(await run());

@@ -45,11 +45,13 @@ export function checkNativeIncludes(root) {
 
 /**
  * @param {string} root
- * @returns {string[]} the C and C++ files below native/, as paths from the root
+ * @returns {string[]} the C and C++ files below native/ and test/, as paths from the root
  */
 export function nativeSources(root) {
-  return readdirSync(path.join(root, 'native'), { recursive: true, encoding: 'utf8' })
-    .filter((file) => /\.(c|h|cc)$/.test(file))
-    .map((file) => path.join('native', file))
-    .sort();
+  return ['native', 'test'].flatMap((folder) =>
+    readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(c|h|cc)$/.test(file))
+      .map((file) => path.join(folder, file))
+      .sort(),
+  );
 }
