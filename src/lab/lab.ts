@@ -24,6 +24,10 @@ export interface LabOptions {
   readonly join?: 'bridge' | 'direct';
   /** MTU of the underlay; 1500 when not given. */
   readonly mtu?: number;
+  /**
+   * Ends the building of the lab and whatever runs in it. Who gives one also deals with SIGINT, SIGTERM and SIGHUP;
+   * without one, those remove the lab and end the process.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -47,9 +51,10 @@ export class Lab {
       .map((host) => host.netns)
       .concat(options.join === 'direct' ? [] : [this.#switch]);
     this.directory = mkdtempSync(join(tmpdir(), `${this.id}-`));
-    this.#forget = atExit(() => {
+    const remove = (): void => {
       this.#removeSync();
-    });
+    };
+    this.#forget = atExit(remove, { onSignals: options.signal === undefined });
   }
 
   get #switch(): string {

@@ -1,0 +1,25 @@
+// Reasons to skip a test on this machine, each found by looking. A reason is printed with the skipped test.
+
+import { accessSync, constants } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+
+/** Namespaces and devices need root. */
+export function skipUnlessRoot(): string | false {
+  return process.geteuid?.() === 0 ? false : 'not root: network namespaces cannot be made';
+}
+
+export function skipUnlessInstalled(...tools: readonly string[]): string | false {
+  const missing = tools.filter(
+    (tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).error !== undefined,
+  );
+  return missing.length === 0 ? false : `not installed: ${missing.join(', ')}`;
+}
+
+export function skipUnlessTun(): string | false {
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+    return false;
+  } catch (error) {
+    return `/dev/net/tun: ${String(error)}`;
+  }
+}
