@@ -1,7 +1,5 @@
 #include "checksum.h"
 
-#include <string.h>
-
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__) || !defined(__GNUC__)
 #define NO_VECTORS
@@ -84,7 +82,7 @@ __attribute__((constructor)) static void choose(void) {
 }
 #endif
 
-uint64_t ky_sum(const void *data, size_t len, uint64_t sum) {
+uint64_t ky_sum_long(const void *data, size_t len, uint64_t sum) {
     return sum_chosen(data, len, sum);
 }
 

@@ -47,17 +47,20 @@ static void set_ce(uint8_t *pkt, uint8_t version) {
     ky_store16(pkt + 10, ky_checksum_replace(ky_load16(pkt + 10), before, ky_load16(pkt)));
 }
 
-static bool is_partial(const uint8_t *pkt, const struct ky_inner *in) {
+static struct ky_arrival arrival_of(const uint8_t *pkt, const struct ky_inner *in) {
     uint16_t offset = ky_l4_check_offset(in->proto);
-    return offset != 0 && !in->fragment && in->l4 + ky_l4_min(in->proto) <= in->len &&
-           ky_load16(pkt + in->l4 + offset) == ky_pseudo(pkt, in, in->len - in->l4);
+    if (offset == 0 || in->fragment || in->l4 + ky_l4_min(in->proto) > in->len)
+        return (struct ky_arrival){0};
+    uint16_t pseudo = ky_pseudo(pkt, in, in->len - in->l4);
+    return (struct ky_arrival){.pseudo = pseudo,
+                               .partial = ky_load16(pkt + in->l4 + offset) == pseudo};
 }
 
 // See the head of decap.h. Only a partial checksum makes a superpacket: a packet that is merely
 // larger than our MTU, from a peer with a larger one, has a complete checksum and stays as it is.
 static struct ky_arrival classify(const struct ky_decap *d, const struct ky_datagram *dg,
                                   const uint8_t *pkt, const struct ky_inner *in) {
-    struct ky_arrival how = {.partial = is_partial(pkt, in)};
+    struct ky_arrival how = arrival_of(pkt, in);
     if (!how.partial)
         return how;
     uint32_t hdr = in->l4 + 8u;
@@ -97,8 +100,7 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
     case KY_ECN_KEEP:
         break;
     }
-    struct ky_arrival how = whole ? classify(d, dg, pkt, &in)
-                                  : (struct ky_arrival){.partial = is_partial(pkt, &in)};
+    struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
     ky_add(&d->counters->rx_packets, 1);
     ky_add(&d->counters->rx_bytes, in.len);
     ky_add(&d->counters->rx_partial, how.partial);

@@ -14,9 +14,8 @@ static bool ip_header_valid(const uint8_t *p, uint8_t version) {
     return version == 6 || ky_fold(ky_sum(p, 20, 0)) == 0xffff;
 }
 
-static bool l4_valid(const uint8_t *pkt, const struct ky_inner *in) {
-    uint32_t l4_len = in->len - in->l4;
-    return ky_fold(ky_sum(pkt + in->l4, l4_len, ky_pseudo(pkt, in, l4_len))) == 0xffff;
+static bool l4_valid(const uint8_t *pkt, uint32_t len, uint16_t l4, uint16_t pseudo) {
+    return ky_fold(ky_sum(pkt + l4, len - l4, pseudo)) == 0xffff;
 }
 
 // Bytes of IP and L4 header when the packet is of a kind that may be coalesced, else 0.
@@ -66,11 +65,9 @@ static bool continues(const struct ky_gro_entry *e, const uint8_t *pkt, const st
 }
 
 static bool entry_verified(struct ky_gro_entry *e) {
-    if (!e->verified) {
-        struct ky_inner in;
-        e->verified = ky_inner_parse(e->pkt, e->len, &in) == 0 && ip_header_valid(e->pkt, e->version) &&
-                      l4_valid(e->pkt, &in);
-    }
+    if (!e->verified) // then it is still one packet
+        e->verified = ip_header_valid(e->pkt, e->version) &&
+                      l4_valid(e->pkt, e->len, e->l4, e->pseudo);
     return e->verified;
 }
 
@@ -97,6 +94,7 @@ static void begin(struct ky_gro *g, const uint8_t *pkt, const struct ky_inner *i
     e->hdr = hdr;
     e->segs = 1;
     e->l4 = in->l4;
+    e->pseudo = how.pseudo;
     e->version = in->version;
     e->proto = in->proto;
     e->partial = how.partial;
@@ -136,7 +134,7 @@ void ky_gro_add(struct ky_gro *g, const uint8_t *pkt, const struct ky_inner *in,
         struct ky_gro_entry *e = &g->entry[*bucket - 1];
         if (e->hdr != 0 && continues(e, pkt, in, hdr) && e->partial == how.partial &&
             entry_verified(e) && ip_header_valid(pkt, in->version) &&
-            (how.partial || l4_valid(pkt, in))) {
+            (how.partial || l4_valid(pkt, in->len, in->l4, how.pseudo))) {
             append(e, pkt, in);
             ky_add(&g->counters->rx_coalesced, 1);
             return;

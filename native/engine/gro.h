@@ -34,7 +34,8 @@ enum {
 
 // How a packet came out of its datagram.
 struct ky_arrival {
-    bool partial;      // its L4 checksum field holds only the pseudo-header sum
+    uint16_t pseudo;   // its folded pseudo-header sum, where it has a checksum that we know
+    bool partial;      // its L4 checksum field holds only that sum
     uint16_t gso_size; // not 0: a superpacket already, of segments with this much payload
 };
 
@@ -49,6 +50,7 @@ struct ky_gro_entry {
     uint16_t mss;
     uint16_t segs;
     uint16_t l4;
+    uint16_t pseudo; // of the first packet
     uint8_t version, proto;
     bool partial;
     bool verified;
