@@ -26,7 +26,8 @@ function explain(error: NativeError, { device, local, port }: EngineObjects): Ke
         });
       }
       return new KerseyError('TUN_MISSING', `/dev/net/tun cannot be opened (${errno})`, {
-        remedy: 'load the module with `modprobe tun`, or make it: mkdir -p /dev/net && mknod /dev/net/tun c 10 200',
+        remedy:
+          'load the module with `modprobe tun`, or make it: mkdir -p /dev/net && mknod /dev/net/tun c 10 200',
         cause: error,
       });
     case 'tun-name':

@@ -75,7 +75,13 @@ export class Engine {
   static open(config: EngineConfig): Engine {
     const { workers = 1, disable = [], allowUnknownSources = false, innerSourceCheck = true } = config;
     try {
-      const handle = native().engineOpen({ ...config, workers, disable, allowUnknownSources, innerSourceCheck });
+      const handle = native().engineOpen({
+        ...config,
+        workers,
+        disable,
+        allowUnknownSources,
+        innerSourceCheck,
+      });
       return new Engine(config, handle);
     } catch (error) {
       throw engineError(error, config);
@@ -115,7 +121,10 @@ export class Engine {
     const failed = native().engineFailed(this.#handle);
     if (failed === null) return { kind: 'running' };
     const deleted = failed === 'EBADFD';
-    return { kind: 'failed', reason: deleted ? `the device ${this.device} was deleted` : `${this.device}: ${failed}` };
+    return {
+      kind: 'failed',
+      reason: deleted ? `the device ${this.device} was deleted` : `${this.device}: ${failed}`,
+    };
   }
 
   /** Stops the workers and removes the device. Closing twice is fine. */
@@ -127,7 +136,8 @@ export class Engine {
   }
 
   #open(): EngineHandle {
-    if (this.#handle === undefined) throw new KerseyError('INTERNAL', `the engine of ${this.device} is closed`);
+    if (this.#handle === undefined)
+      throw new KerseyError('INTERNAL', `the engine of ${this.device} is closed`);
     return this.#handle;
   }
 }

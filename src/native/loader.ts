@@ -40,8 +40,12 @@ function load(): Native {
       cause = error;
     }
   }
-  throw new KerseyError('NATIVE_MISSING', `the native library was not found or does not load (tried ${tried.join(', ')})`, {
-    remedy: `run: cd ${ROOT} && npm run build:native`,
-    cause,
-  });
+  throw new KerseyError(
+    'NATIVE_MISSING',
+    `the native library was not found or does not load (tried ${tried.join(', ')})`,
+    {
+      remedy: `run: cd ${ROOT} && npm run build:native`,
+      cause,
+    },
+  );
 }
