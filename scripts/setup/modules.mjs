@@ -67,15 +67,11 @@ export function buildRawSocket() {
 
 /**
  * @param {readonly string[]} args
- * @param {NodeJS.ProcessEnv} [env]
+ * @param {{ env?: NodeJS.ProcessEnv, quiet?: boolean }} [options]
  */
-function npm(args, env = process.env) {
+function npm(args, options) {
   const folder = npmFolder();
-  const options = ['--no-audit', '--no-fund', '--loglevel=error'];
-  return folder === undefined
-    ? runQuietly('npm', [...args, ...options], { cwd: ROOT, env })
-    : runQuietly(process.execPath, [path.join(folder, 'bin/npm-cli.js'), ...args, ...options], {
-        cwd: ROOT,
-        env,
-      });
+  const program = folder === undefined ? ['npm'] : [process.execPath, path.join(folder, 'bin/npm-cli.js')];
+  const [command = 'npm', ...rest] = [...program, ...args, '--no-audit', '--no-fund', '--loglevel=error'];
+  return runQuietly(command, rest, { cwd: ROOT, ...options });
 }
