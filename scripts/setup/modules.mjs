@@ -72,6 +72,6 @@ export function buildRawSocket() {
 function npm(args, options) {
   const folder = npmFolder();
   const program = folder === undefined ? ['npm'] : [process.execPath, path.join(folder, 'bin/npm-cli.js')];
-  const [command = 'npm', ...rest] = [...program, ...args, '--no-audit', '--no-fund', '--loglevel=error'];
+  const [command, ...rest] = [...program, ...args, '--no-audit', '--no-fund', '--loglevel=error'];
   return runQuietly(command, rest, { cwd: ROOT, ...options });
 }
