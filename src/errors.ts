@@ -109,10 +109,11 @@ export class KerseyError extends Error {
   }
 }
 
-/** `ENOENT` and the like, of an error that a system call raised; otherwise undefined. */
+/** `ENOENT` and the like, of an error that a system call raised in Node or in our native library. */
 export function errnoName(thrown: unknown): string | undefined {
-  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined;
-  return typeof thrown.code === 'string' && /^E[A-Z0-9]+$/.test(thrown.code) ? thrown.code : undefined;
+  if (!(thrown instanceof Error)) return undefined;
+  const name = 'errnoName' in thrown ? thrown.errnoName : 'code' in thrown ? thrown.code : undefined;
+  return typeof name === 'string' && /^E[A-Z0-9]+$/.test(name) ? name : undefined;
 }
 
 /** `no such file or directory (ENOENT)`: the reason of a failed system call, without Node's own wording around it. */

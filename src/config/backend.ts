@@ -23,7 +23,7 @@ export const vxlanOverhead = { 4: 50, 6: 70 } as const;
 /** Every IPv4 host takes packets this large (RFC 791); every IPv6 link carries packets this large (RFC 8200). */
 export const leastMtu = { 4: 576, 6: 1280 } as const;
 
-const typeSchema = v.object({ Type: v.nullish(v.string('a text such as "vxlan"'), '') });
+const typeSchema = v.object({ Type: v.nullish(v.string('a text such as "vxlan"')) });
 
 const vxlanSchema = v.object({
   // The kernel takes VNI 0, and so does flannel.
@@ -47,7 +47,7 @@ export function checkBackend(
     const problem = 'config.Backend is missing, which means the "udp" backend, and only "vxlan" is offered';
     reader.fail('BACKEND_UNSUPPORTED', problem, remedy);
   }
-  const type = reader.read(typeSchema, backend, 'config.Backend').Type;
+  const type = reader.read(typeSchema, backend, 'config.Backend').Type ?? '';
   if (type.toLowerCase() !== 'vxlan') {
     const problem = type === '' ? 'missing' : show(type);
     reader.fail(

@@ -61,6 +61,10 @@ void t.test('the reason of a failed system call', (t) => {
   t.equal(errnoText(missing), 'no such file or directory (ENOENT)');
   t.equal(errnoName(thrownBy(() => readFileSync(''.padEnd(3, '\0')))), undefined, 'a Node error is no errno');
   t.equal(errnoName('ENOENT'), undefined);
+  t.equal(
+    errnoText(Object.assign(new Error('lock: EBADF'), { step: 'lock', errnoName: 'EBADF' })),
+    'bad file descriptor (EBADF)',
+  );
   t.equal(errnoText(new Error('plain')), 'plain');
   t.equal(errnoText(Object.assign(new Error('x'), { code: 'ENOTKNOWN' })), 'ENOTKNOWN');
   t.end();

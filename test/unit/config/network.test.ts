@@ -225,7 +225,7 @@ void t.test('refusals name the key, say what is wrong and what to do', (t) => {
     ],
     [
       { ...v4, Backend: { Type: 1 } },
-      'CONFIG_INVALID: config.Backend.Type is 1, not a text such as "vxlan"; correct it, or leave the key out for its default',
+      'CONFIG_INVALID: config.Backend.Type is 1, not a text such as "vxlan"; correct it',
     ],
     [
       backend({ VNI: 16777216 }),

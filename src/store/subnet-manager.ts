@@ -1,0 +1,56 @@
+// What every store offers. The node knows stores only by this.
+
+import type { NetworkConfig } from '../config/network.ts';
+import type { KerseyError } from '../errors.ts';
+import type { Cidr } from '../net/cidr.ts';
+import type { JsonValue, Lease } from './lease.ts';
+
+export interface SubnetManager {
+  /** What the operator wrote, with the path made absolute: `file:/etc/kersey/network.json`. */
+  readonly description: string;
+
+  /** The network configuration as it is now, validated. */
+  config(): Promise<NetworkConfig>;
+
+  /**
+   * Claims a subnet for this host, or finds the one it holds. Asking again is harmless: the same public address gets
+   * the same subnet, and a lease that is already as it should be is not written again.
+   */
+  acquire(want: AcquireRequest, signal?: AbortSignal): Promise<Lease>;
+
+  /**
+   * The table of leases, own lease included: at once, and again after every change. Ends when the signal aborts or the
+   * store is closed. Content never makes it throw; what cannot be read is an event, and so is recovery.
+   */
+  watch(signal: AbortSignal): AsyncIterable<StoreEvent>;
+
+  /** Ends all watches and everything that waits. */
+  close(): Promise<void>;
+}
+
+export interface AcquireRequest {
+  /** The addresses that peers send to. Needed for each family that the configuration enables. */
+  readonly publicIP?: string | undefined;
+  readonly publicIPv6?: string | undefined;
+  /** The subnets that this host had before, as subnet.env tells. */
+  readonly previous?: Cidr | undefined;
+  readonly previous6?: Cidr | undefined;
+  readonly backendType: string;
+  readonly backendData?: BackendDataMaker | undefined;
+  readonly backendV6Data?: BackendDataMaker | undefined;
+}
+
+/**
+ * Given what the lease held so far, what it shall hold: so that a VTEP keeps its MAC address. May be asked more than
+ * once for one claim, and only the last answer counts.
+ */
+export type BackendDataMaker = (existing: JsonValue | undefined) => JsonValue;
+
+export type StoreEvent =
+  | {
+      readonly kind: 'leases';
+      readonly leases: readonly Lease[];
+      /** Entries that were left out, one line each. */
+      readonly warnings: readonly string[];
+    }
+  | { readonly kind: 'unreadable'; readonly error: KerseyError };
