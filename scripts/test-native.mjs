@@ -1,7 +1,7 @@
 // @ts-check
 // The C tests and a short run of every fuzz target, through ctest.
 //
-//     node scripts/test-native.mjs [REGEX]    all, or those whose name matches
+//     node scripts/test-native.mjs [REGEX]    all, or those whose name matches; no set-up
 
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { say } from './setup/quiet.mjs';
 import { ROOT } from './setup/root.mjs';
 import { exitOf } from './test/exit.mjs';
-import { closingLine, ONE_FAILURE, tallyOfJunit } from './test/tally.mjs';
+import { closingLine, ONE_FAILURE, skipsOfJunit, tallyOfJunit } from './test/tally.mjs';
 
 /**
  * @param {string} [pattern]
@@ -35,8 +35,10 @@ export async function testNative(pattern) {
   args.push('--parallel', String(availableParallelism()));
   if (pattern !== undefined) args.push('-R', pattern);
   const status = await exitOf(spawn('ctest', args, { cwd: ROOT, stdio: 'inherit' }));
-  const tally = existsSync(report) ? tallyOfJunit(readFileSync(report, 'utf8')) : undefined;
+  const junit = existsSync(report) ? readFileSync(report, 'utf8') : '';
   rmSync(report, { force: true });
+  for (const { name, reason } of skipsOfJunit(junit)) process.stdout.write(`skipped: ${name} (${reason})\n`);
+  const tally = tallyOfJunit(junit);
   if (tally === undefined || (status !== 0 && tally.failed === 0)) return ONE_FAILURE;
   return tally;
 }

@@ -33,7 +33,8 @@ process.stdout.write(`${closingLine(tally)}\n`);
 process.exitCode = tally.failed === 0 ? 0 : 1;
 
 async function run() {
-  const setup = [path.join(ROOT, 'scripts/setup.mjs'), 'dev'];
+  const typescript = files.length === 0 || files.length > native.length;
+  const setup = [path.join(ROOT, 'scripts/setup.mjs'), typescript ? 'dev' : 'native'];
   if ((await exitOf(spawn(process.execPath, setup, { stdio: 'inherit' }))) !== 0) {
     process.stdout.write('set-up failed, see above; no test was run\n');
     return [ONE_FAILURE];
@@ -42,6 +43,6 @@ async function run() {
   if (native.length > 0)
     tallies.push(await testNative(native.map((file) => path.parse(file).name).join('|')));
   else if (files.length === 0) tallies.push(await testNative());
-  if (files.length === 0 || files.length > native.length) tallies.push(await testTypeScript(rest));
+  if (typescript) tallies.push(await testTypeScript(rest));
   return tallies;
 }

@@ -56,3 +56,28 @@ export function tallyOfJunit(junit) {
   const skipped = count('skipped') + count('disabled');
   return { passed: count('tests') - count('failures') - skipped, failed: count('failures'), skipped };
 }
+
+/**
+ * Which C tests were skipped, and the last line each wrote: its reason.
+ * @param {string} junit
+ * @returns {{ name: string, reason: string }[]}
+ */
+export function skipsOfJunit(junit) {
+  return [...junit.matchAll(/<testcase name="([^"]*)"[^>]*>(.*?)<\/testcase>/gs)].flatMap(
+    ([, name, body]) => {
+      if (name === undefined || body?.includes('<skipped') !== true) return [];
+      const output = /<system-out>(.*?)<\/system-out>/s.exec(body)?.[1] ?? '';
+      return [{ name, reason: unescapeXml(output.trimEnd().split('\n').at(-1) ?? '') }];
+    },
+  );
+}
+
+/** @param {string} text */
+function unescapeXml(text) {
+  return text
+    .replace(/&lt;/g, '<')
+    .replace(/&gt;/g, '>')
+    .replace(/&quot;/g, '"')
+    .replace(/&apos;/g, "'")
+    .replace(/&amp;/g, '&');
+}

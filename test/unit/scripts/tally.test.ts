@@ -1,7 +1,7 @@
 import t from 'tap';
 
 import { condenser } from '../../../scripts/test/condense.mjs';
-import { closingLine, sum, tallyOfJunit, tallyOfTap } from '../../../scripts/test/tally.mjs';
+import { closingLine, skipsOfJunit, sum, tallyOfJunit, tallyOfTap } from '../../../scripts/test/tally.mjs';
 
 t.test('counts are read from what the runners write', (t) => {
   const tap = '    # { total: 9, pass: 9 }\n# { total: 4, pass: 2, fail: 1, skip: 1 }\n# time=1ms\n';
@@ -10,6 +10,24 @@ t.test('counts are read from what the runners write', (t) => {
   const junit = '<?xml?>\n<testsuite name="x"\n\ttests="5"\n\tfailures="1"\n\tdisabled="0"\n\tskipped="1">';
   t.strictSame(tallyOfJunit(junit), { passed: 3, failed: 1, skipped: 1 });
   t.equal(tallyOfJunit(''), undefined);
+  t.end();
+});
+
+t.test('a skipped C test gives its reason', (t) => {
+  const junit = `<testsuite>
+\t<testcase name="a" classname="a" time="0.1" status="run">
+\t\t<system-out>fine
+</system-out>
+\t</testcase>
+\t<testcase name="b" classname="b" time="0.1" status="notrun">
+\t\t<skipped message="SKIP_RETURN_CODE=77"/>
+\t\t<properties/>
+\t\t<system-out>tried
+skip: no &apos;vxlan&apos; &amp; no &lt;module&gt;
+</system-out>
+\t</testcase>
+</testsuite>`;
+  t.strictSame(skipsOfJunit(junit), [{ name: 'b', reason: "skip: no 'vxlan' & no <module>" }]);
   t.end();
 });
 
