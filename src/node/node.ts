@@ -1,0 +1,360 @@
+// The life of a node: start, keep the host as the store says, stop.
+//
+//   start    config -> underlay -> control socket -> lease -> leases -> devices, addresses, routes -> subnet.env
+//   run      whenever the store, the kernel or the clock says so: facts + leases -> desired state -> reconcile
+//   stop     the engines, and with them devices, addresses and routes; the control socket. Lease and subnet.env stay,
+//            so that the next start gets the same subnet.
+//
+// What a start that fails had made is undone, last first.
+//
+// Once started, nothing ends the node but its signal. A store that cannot be read, a route that is refused, an MTU that
+// has become too small: the last good state stays in force, the problem is logged once and shown in the status, and is
+// gone from there when it is gone.
+//
+// Not handled: another underlay interface or address than at start, and changes of the network config (restart).
+
+import type { NetworkConfig } from '../config/network.ts';
+import { Engine } from '../engine/engine.ts';
+import { KerseyError } from '../errors.ts';
+import type { Family } from '../net/ip.ts';
+import { Netlink } from '../netlink/client.ts';
+import { RT_TABLE } from '../netlink/constants.ts';
+import { NetlinkEvents } from '../netlink/events.ts';
+import type { NetlinkEvent } from '../netlink/events.ts';
+import { ControlServer } from '../observe/control.ts';
+import type { Log } from '../observe/log.ts';
+import type { Status } from '../observe/status.ts';
+import type { Lease } from '../store/lease.ts';
+import type { StoreEvent, SubnetManager } from '../store/subnet-manager.ts';
+import { claimLease } from './claim.ts';
+import { assertNetworkFits, desiredState, deviceName, enabledFamilies, isOwn } from './desired.ts';
+import type { Desired, EngineOptions, HostFacts } from './desired.ts';
+import { factsKey, observeHost } from './facts.ts';
+import { chooseUnderlay } from './iface.ts';
+import type { Underlay, UnderlayWish } from './iface.ts';
+import { Notices } from './notices.ts';
+import { judgeOwnLease, movedError } from './own-lease.ts';
+import { Reconciler } from './reconcile.ts';
+import { nodeStatus } from './status.ts';
+import type { StoreState } from './status.ts';
+import { readPreviousSubnets, writeSubnetEnv } from './subnet-env.ts';
+import { Undo } from './undo.ts';
+
+export interface NodeOptions {
+  readonly version: string;
+  readonly store: SubnetManager;
+  readonly wish: UnderlayWish;
+  readonly engine: EngineOptions;
+  readonly subnetFile: string;
+  readonly runDir: string;
+  readonly log: Log;
+}
+
+/** How often the kernel's events are looked at, in milliseconds. */
+const eventPeriod = 250;
+/** After how long everything is compared anew without any event, in milliseconds. */
+const fullPeriod = 10_000;
+/** Of its time, how much a node may spend comparing when events never cease. */
+const busyShare = 0.1;
+
+/** What a start has made and chosen. */
+interface Parts {
+  readonly options: NodeOptions;
+  readonly undo: Undo;
+  readonly config: NetworkConfig;
+  readonly underlay: Underlay;
+  readonly netlink: Netlink;
+  readonly events: NetlinkEvents;
+  readonly reconciler: Reconciler;
+  readonly stop: AbortController;
+  readonly claim: (facts: HostFacts, signal: AbortSignal) => Promise<Lease>;
+}
+
+export class Node {
+  readonly #parts: Parts;
+  readonly #since = new Date();
+  readonly #stored: AsyncIterator<StoreEvent>;
+  readonly #notices: Notices;
+  /** Our lease as the store last had it. */
+  #own: Lease;
+  #leases: readonly Lease[] = [];
+  #store: StoreState = { kind: 'readable', since: new Date(), warnings: [] };
+  #facts: HostFacts;
+  #desired: Desired | undefined;
+  /** What #desired was made from. */
+  #basis: readonly [facts: string, leases: readonly Lease[], own: Lease] | undefined;
+  /** The MTU in the subnet file, once that is written. */
+  #writtenMtu: number | undefined;
+  /** A new claim came back with other subnets. */
+  #moved: KerseyError | undefined;
+  #reclaiming = false;
+  /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
+  #last = { end: 0, cost: 0, dirty: false };
+
+  private constructor(parts: Parts, own: Lease, facts: HostFacts) {
+    this.#parts = parts;
+    this.#own = own;
+    this.#facts = facts;
+    this.#notices = new Notices(parts.options.log);
+    this.#stored = parts.options.store.watch(parts.stop.signal)[Symbol.asyncIterator]();
+  }
+
+  /** Resolves when the node forwards. @throws KerseyError, with everything undone */
+  static async start(options: NodeOptions, signal: AbortSignal): Promise<Node> {
+    const undo = new Undo();
+    try {
+      const { store, wish, log } = options;
+      const config = await store.config();
+      const netlink = Netlink.open();
+      undo.add(() => {
+        netlink.close();
+      });
+      const underlay = chooseUnderlay(wish, enabledFamilies(config), netlink);
+      const { facts } = observeHost(netlink, underlay, config);
+      assertNetworkFits(config, facts);
+      signal.throwIfAborted();
+
+      const ready: { node?: Node } = {};
+      const device = deviceName(config.enableIPv4 ? 4 : 6, config.backend.vni);
+      const control = await ControlServer.open(options.runDir, device, () => ready.node?.status());
+      undo.add(() => control.close());
+      const events = NetlinkEvents.open();
+      undo.add(() => {
+        events.close();
+      });
+      const reconciler = new Reconciler({
+        netlink,
+        openEngine: (engine) => Engine.open(engine),
+        onRepair: (kind, what) => {
+          log.warn(`repaired: ${what}`, { kind });
+        },
+      });
+      undo.add(() => {
+        reconciler.close();
+      });
+
+      const previous = readPreviousSubnets(options.subnetFile);
+      const vtepMacs = new Map<Family, string>();
+      const ensureEngine = reconciler.ensureEngine.bind(reconciler);
+      const claim: Parts['claim'] = (now, until) =>
+        claimLease(
+          { store, config, underlay, facts: now, options: options.engine, previous, ensureEngine, vtepMacs },
+          until,
+        );
+      const own = await claim(facts, signal);
+      assertNetworkFits(config, facts, own);
+
+      const stop = new AbortController();
+      undo.add(() => {
+        stop.abort();
+      });
+      const parts = { options, undo, config, underlay, netlink, events, reconciler, stop, claim };
+      const node = new Node(parts, own, facts);
+      await node.#begin(signal);
+      ready.node = node;
+      return node;
+    } catch (error) {
+      await undo.run();
+      throw error;
+    }
+  }
+
+  async #begin(signal: AbortSignal): Promise<void> {
+    const first = await this.#stored.next();
+    signal.throwIfAborted();
+    if (first.done === true) throw new KerseyError('STORE_CLOSED', 'the store ended before it had begun');
+    if (first.value.kind === 'unreadable') throw first.value.error;
+    this.#takeLeases(first.value.leases, first.value.warnings);
+    const [problem] = this.#reconcile();
+    if (problem !== undefined) throw problem;
+  }
+
+  /** Keeps the host as the store says until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { stop } = this.#parts;
+    const end = (): void => {
+      stop.abort();
+    };
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    const timer = setInterval(() => {
+      this.#tick();
+    }, eventPeriod);
+    try {
+      for (;;) {
+        const event = await this.#stored.next();
+        if (event.done === true) break;
+        this.#takeEvent(event.value);
+      }
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener('abort', end);
+    }
+  }
+
+  /** Removes devices, addresses, routes and the control socket. */
+  async close(): Promise<void> {
+    await this.#parts.undo.run();
+  }
+
+  status(): Status {
+    const { options, underlay, reconciler } = this.#parts;
+    return nodeStatus({
+      version: options.version,
+      since: this.#since,
+      storeDescription: options.store.description,
+      store: this.#store,
+      leases: this.#leases,
+      own: this.#own,
+      underlay,
+      facts: this.#facts,
+      desired: this.#desired ?? { overlays: [], mtu: 0, warnings: [] },
+      reconciler,
+      problems: this.#notices.problems,
+      warnings: this.#notices.warnings,
+    });
+  }
+
+  #takeEvent(event: StoreEvent): void {
+    if (event.kind === 'leases') {
+      this.#takeLeases(event.leases, event.warnings);
+    } else {
+      const since = this.#store.kind === 'unreadable' ? this.#store.since : new Date();
+      this.#store = { kind: 'unreadable', since, error: event.error };
+    }
+    this.#reconcile();
+  }
+
+  #takeLeases(leases: readonly Lease[], warnings: readonly string[]): void {
+    const since = this.#store.kind === 'readable' ? this.#store.since : new Date();
+    this.#store = { kind: 'readable', since, warnings };
+    this.#leases = leases;
+  }
+
+  #tick(): void {
+    this.#last.dirty ||= this.#parts.events.take().some(isNews);
+    const idle = performance.now() - this.#last.end;
+    const due = this.#last.dirty ? this.#last.cost / busyShare : fullPeriod;
+    if (idle >= due) this.#reconcile();
+  }
+
+  /** The one way in which anything changes, whatever happened. @returns what is wrong */
+  #reconcile(): readonly KerseyError[] {
+    const start = performance.now();
+    this.#last.dirty = false;
+    const problems: KerseyError[] = [];
+    const warnings: string[] = [];
+    const step = (action: () => void): void => {
+      try {
+        action();
+      } catch (error) {
+        problems.push(KerseyError.from(error));
+      }
+    };
+    step(() => {
+      this.#judgeStore(problems, warnings);
+    });
+    step(() => {
+      this.#want(warnings);
+    });
+    // When the wish could not be made up, the last one stays in force.
+    const desired = this.#desired;
+    if (desired !== undefined) {
+      step(() => problems.push(...this.#parts.reconciler.apply(desired)));
+      // Containers are told of the network when it is there.
+      if (problems.length === 0 || this.#writtenMtu !== undefined) {
+        step(() => {
+          this.#writeSubnetFile(desired);
+        });
+      }
+      warnings.push(...desired.warnings);
+    }
+    this.#notices.replace(problems, warnings);
+    const end = performance.now();
+    this.#last.end = end;
+    this.#last.cost = end - start;
+    return problems;
+  }
+
+  #judgeStore(problems: KerseyError[], warnings: string[]): void {
+    if (this.#store.kind === 'unreadable') {
+      problems.push(this.#store.error);
+      warnings.push('the store cannot be read: forwarding goes on with the leases that were last read');
+      return;
+    }
+    warnings.push(...this.#store.warnings);
+    const judged = judgeOwnLease(this.#own, this.#leases);
+    if (judged.kind === 'held') {
+      this.#own = judged.lease;
+      this.#moved = undefined;
+    } else if (judged.kind === 'taken') {
+      problems.push(judged.problem);
+    } else if (this.#moved !== undefined) {
+      problems.push(this.#moved);
+    } else {
+      warnings.push('our lease is missing from the store; claiming it again');
+      void this.#reclaim();
+    }
+  }
+
+  async #reclaim(): Promise<void> {
+    if (this.#reclaiming) return;
+    this.#reclaiming = true;
+    const { claim, stop, options } = this.#parts;
+    try {
+      const now = await claim(this.#facts, stop.signal);
+      // The store tells of the new entry, and that leads to the next comparison.
+      if (!isOwn(now, this.#own)) this.#moved = movedError(this.#own, now);
+    } catch (error) {
+      if (!stop.signal.aborted) {
+        options.log.warn(`the lease could not be claimed again: ${KerseyError.from(error).line}`);
+      }
+    } finally {
+      this.#reclaiming = false;
+    }
+  }
+
+  /** Brings #facts and #desired up to date. */
+  #want(warnings: string[]): void {
+    const { netlink, underlay, config, options } = this.#parts;
+    const { engine } = options;
+    if (engine.allowUnknownSources === true) {
+      warnings.push('--allow-unknown-sources: frames from hosts without a lease are let in');
+    }
+    if (engine.innerSourceCheck === false) {
+      warnings.push('--no-inner-source-check: peers may send from addresses that are not theirs');
+    }
+    const seen = observeHost(netlink, underlay, config);
+    warnings.push(...seen.warnings);
+    this.#facts = seen.facts;
+    const basis = [factsKey(seen.facts), this.#leases, this.#own] as const;
+    if (this.#basis?.every((part, i) => part === basis[i]) === true) return;
+    this.#desired = desiredState({
+      config,
+      own: this.#own,
+      leases: this.#leases,
+      host: seen.facts,
+      options: engine,
+    });
+    this.#basis = basis;
+  }
+
+  #writeSubnetFile({ mtu }: Desired): void {
+    if (this.#writtenMtu === mtu) return;
+    const { config, options } = this.#parts;
+    const { subnet, subnet6 } = this.#own;
+    writeSubnetEnv(options.subnetFile, {
+      ...(config.network && { network: config.network }),
+      ...(subnet && { subnet }),
+      ...(config.ipv6Network && { ipv6Network: config.ipv6Network }),
+      ...(subnet6 && { ipv6Subnet: subnet6 }),
+      mtu,
+      ipMasq: false,
+    });
+    this.#writtenMtu = mtu;
+  }
+}
+
+function isNews(event: NetlinkEvent): boolean {
+  return event.kind !== 'route' || event.route.table === RT_TABLE.MAIN;
+}
