@@ -16,6 +16,18 @@ export interface EngineHostOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The parts of `kersey status -o json` that a lab looks at. */
+export interface EngineStatus {
+  readonly state: string;
+  readonly overlays: readonly {
+    readonly family: 4 | 6;
+    readonly features: readonly { readonly name: string; readonly on: boolean; readonly reason: string }[];
+    readonly counters: Readonly<Record<string, number>>;
+    readonly drops: Readonly<Record<string, number>>;
+    readonly peers: readonly { readonly prefix: string }[];
+  }[];
+}
+
 export class EngineHost {
   readonly host: Host;
   readonly subnetFile: string;
@@ -71,13 +83,13 @@ export class EngineHost {
     );
   }
 
-  /** `kersey status -o json` on this host, as text. */
-  async status(): Promise<string> {
+  /** `kersey status -o json` on this host. */
+  async status(): Promise<EngineStatus> {
     const { stdout } = await this.host.exec([
       ...nodeCommand('cli/main'),
       ...['status', '--run-dir', this.#options.directory, '-o', 'json'],
     ]);
-    return stdout;
+    return JSON.parse(stdout) as EngineStatus;
   }
 
   /** Starts the daemon again after it ended. */

@@ -83,6 +83,17 @@ export class Overlay {
     throw new RangeError(`no member '${name}'`);
   }
 
+  /** What all engines together dropped, by reason. */
+  async drops(): Promise<Readonly<Record<string, number>>> {
+    const engines = this.members.flatMap(({ engine }) => engine ?? []);
+    const statuses = await Promise.all(engines.map((engine) => engine.status()));
+    const sum: Record<string, number> = {};
+    for (const { drops } of statuses.flatMap((status) => status.overlays)) {
+      for (const [reason, count] of Object.entries(drops)) sum[reason] = (sum[reason] ?? 0) + count;
+    }
+    return sum;
+  }
+
   async close(): Promise<void> {
     this.#following.abort();
     await this.lab.close();
