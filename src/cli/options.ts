@@ -1,0 +1,37 @@
+// Values of options that are more than a text.
+
+import { isFeature, features } from '../engine/feature.ts';
+import type { Feature } from '../engine/feature.ts';
+import { KerseyError } from '../errors.ts';
+
+export type Output = 'text' | 'json';
+
+/** Receive queues of one TUN device (native/engine/engine.h, KY_WORKERS_MAX). */
+const mostWorkers = 16;
+
+export function parseOutput(text: string): Output {
+  if (text === 'text' || text === 'json') return text;
+  throw new KerseyError('USAGE', `--output ${text} is not a format`, { remedy: 'write -o text or -o json' });
+}
+
+export function parseWorkers(text: string): number {
+  const workers = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (workers >= 1 && workers <= mostWorkers) return workers;
+  throw new KerseyError('USAGE', `--workers ${text} is not a number of workers`, {
+    remedy: `write a whole number from 1 to ${mostWorkers}`,
+  });
+}
+
+/** May be given several times; each is a comma list. */
+export function parseFeatures(text: string, before: readonly Feature[] = []): readonly Feature[] {
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !isFeature(name));
+  if (unknown === undefined) return [...new Set([...before, ...names.filter(isFeature)])];
+  throw new KerseyError('USAGE', `--disable ${unknown} names no feature`, {
+    remedy: `the features are ${features.join(', ')}`,
+  });
+}
+
+export function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
