@@ -155,7 +155,7 @@ function text(result: DemoResult): string {
   const table = new Table({
     head: ['pair', 'dataplanes', 'ping', 'payload over TCP', 'Gbit/s'],
     colAligns: ['left', 'left', 'left', 'left', 'right'],
-    style: { head: [], border: [] },
+    style: { head: [], border: [], compact: true },
   });
   for (const seen of result.directions) {
     table.push([

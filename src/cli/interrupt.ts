@@ -1,5 +1,6 @@
 // SIGINT and SIGTERM for a command that has to clean up first.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { KerseyError } from '../errors.ts';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -25,6 +26,12 @@ export async function withSignals<T>(work: (signal: AbortSignal) => Promise<T>):
     throw controller.signal.reason;
   } finally {
     for (const signal of signals) process.off(signal, onSignal);
-    if (received !== undefined) process.kill(process.pid, received);
+    if (received !== undefined) await die(received);
   }
+}
+
+/** Ends the process by the signal. Others may listen for it too, and end it when their turn comes. */
+async function die(signal: NodeJS.Signals): Promise<void> {
+  process.kill(process.pid, signal);
+  await delay(1000);
 }

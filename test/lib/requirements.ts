@@ -2,6 +2,8 @@
 
 import { accessSync, constants } from 'node:fs';
 import { spawnSync } from 'node:child_process';
+import { probeKernelVxlan } from '../../src/lab/kernel-vxlan.ts';
+import { Lab } from '../../src/lab/lab.ts';
 
 /** Namespaces and devices need root. */
 export function skipUnlessRoot(): string | false {
@@ -21,5 +23,15 @@ export function skipUnlessTun(): string | false {
     return false;
   } catch (error) {
     return `/dev/net/tun: ${String(error)}`;
+  }
+}
+
+/** Why this kernel makes no vxlan devices; undefined when it does. */
+export async function kernelVxlanMissing(): Promise<string | undefined> {
+  const lab = await Lab.open({ hosts: ['h1'] });
+  try {
+    return await probeKernelVxlan(lab.host('h1'));
+  } finally {
+    await lab.close();
   }
 }
