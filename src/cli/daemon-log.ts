@@ -46,7 +46,7 @@ function forTerminal(level: Level, message: string): string {
   const time = new Date().toTimeString().slice(0, 8);
   const text = oneLine(message);
   if (!process.stderr.hasColors() || level === 'info') return `${time} ${text}`;
-  return `${time} ${styleText(level === 'warn' ? 'yellow' : 'red', text)}`;
+  return `${time} ${styleText(level === 'warn' ? 'yellow' : 'red', text, { validateStream: false })}`;
 }
 
 function forFile(level: Level, message: string, fields: LogFields): string {

@@ -90,11 +90,19 @@ export function writeSubnetEnv(file: string, env: SubnetEnv): void {
     renameSync(temporary, file);
     withFile(directory, 'r', fsyncSync);
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    discard(temporary);
     throw new KerseyError('FILE_UNWRITABLE', `cannot write the subnet file ${file}: ${errnoText(cause)}`, {
       remedy: 'make its directory writable, or name another file with --subnet-file',
       cause,
     });
+  }
+}
+
+function discard(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Where no file can be made, none is left.
   }
 }
 

@@ -22,7 +22,8 @@ export interface TextOptions {
 type Style = Parameters<typeof styleText>[0];
 
 export function statusText(status: Status, options: TextOptions): string {
-  const paint = (style: Style, text: string): string => (options.color ? styleText(style, text) : text);
+  const paint = (style: Style, text: string): string =>
+    options.color ? styleText(style, text, { validateStream: false }) : text;
   const faults = [
     ...status.problems.map(({ code, message, remedy }) =>
       paint('red', `  ${oneLine(`${code}: ${message}${remedy === '' ? '' : `; ${remedy}`}`)}`),

@@ -1,0 +1,327 @@
+// The reconcile loop against a host that is a few maps. What others may do to a host, it does at random.
+
+import fc from 'fast-check';
+import t from 'tap';
+
+import { parseNetworkConfig } from '../../../src/config/network.ts';
+import type { EngineConfig, EngineState, PeerTable } from '../../../src/engine/engine.ts';
+import { KerseyError } from '../../../src/errors.ts';
+import { parseCidr } from '../../../src/net/cidr.ts';
+import type { Address } from '../../../src/netlink/address.ts';
+import type { RouteOperation } from '../../../src/netlink/client.ts';
+import type { DeviceRef, Link, LinkChange } from '../../../src/netlink/link.ts';
+import type { Route } from '../../../src/netlink/route.ts';
+import { desiredState } from '../../../src/node/desired.ts';
+import type { Desired } from '../../../src/node/desired.ts';
+import { Reconciler } from '../../../src/node/reconcile.ts';
+import type { EngineFace, NetlinkFace, RepairKind } from '../../../src/node/reconcile.ts';
+import type { Lease } from '../../../src/store/lease.ts';
+
+class FakeHost implements NetlinkFace {
+  device: Link | undefined;
+  addressTexts = new Set<string>();
+  routeTable = new Map<string, Route>();
+  table: PeerTable | undefined;
+  state: EngineState = { kind: 'closed' };
+  /** Changes so far, to see that none are made in vain. */
+  changes = 0;
+  tables = 0;
+  refuseRoutes = false;
+  refuseEngine: KerseyError | undefined;
+  #index = 3;
+
+  openEngine = (config: EngineConfig): EngineFace => {
+    if (this.refuseEngine !== undefined) throw this.refuseEngine;
+    if (this.device !== undefined) throw new KerseyError('DEVICE_TAKEN', config.device);
+    this.#index++;
+    this.device = {
+      index: this.#index,
+      name: config.device,
+      up: false,
+      lowerUp: false,
+      loopback: false,
+      mtu: config.mtu,
+      txQueueLen: 500,
+      kind: 'tun',
+      mac: undefined,
+      gsoMaxSize: 65_536,
+      gsoIpv4MaxSize: 65_536,
+    };
+    this.state = { kind: 'running' };
+    const mine = this.#index;
+    return {
+      config,
+      state: () => (mine === this.#index ? this.state : { kind: 'closed' }),
+      stats: () => ({ counters: {}, drops: {}, features: [], peers: [] }),
+      setPeers: (table) => {
+        this.table = table;
+        this.tables++;
+      },
+      close: () => {
+        if (mine !== this.#index) return;
+        if (this.device?.index === mine) this.deleteDevice();
+        this.state = { kind: 'closed' };
+      },
+    };
+  };
+
+  deleteDevice(): void {
+    this.device = undefined;
+    this.addressTexts.clear();
+    this.routeTable.clear();
+    if (this.state.kind === 'running')
+      this.state = { kind: 'failed', reason: 'the device flannel.1 was deleted' };
+  }
+
+  link(name: string): Link | undefined {
+    return this.device?.name === name ? this.device : undefined;
+  }
+
+  setLink(_device: DeviceRef, change: LinkChange): void {
+    this.changes++;
+    if (this.device) this.device = { ...this.device, ...change };
+  }
+
+  addresses(): readonly Address[] {
+    return [...this.addressTexts].map((text) => {
+      const [ip = '', length] = text.split('/');
+      return {
+        index: this.#index,
+        family: 4,
+        ip,
+        prefixLength: Number(length),
+        scope: 0,
+        permanent: true,
+        temporary: false,
+        deprecated: false,
+      };
+    });
+  }
+
+  addAddress(_device: DeviceRef, text: string): void {
+    this.changes++;
+    this.addressTexts.add(text);
+  }
+
+  deleteAddress(_device: DeviceRef, text: string): void {
+    this.changes++;
+    this.addressTexts.delete(text);
+  }
+
+  routes(): readonly Route[] {
+    return [...this.routeTable.values()];
+  }
+
+  addRoute(dst: string, via: string | undefined, more: Partial<Route> = {}): void {
+    this.routeTable.set(dst, {
+      family: 4,
+      dst,
+      via,
+      device: this.#index,
+      source: undefined,
+      metric: 0,
+      table: 254,
+      protocol: 3,
+      scope: 0,
+      type: 1,
+      onlink: true,
+      multipath: false,
+      ...more,
+    });
+  }
+
+  changeRoutes(operations: readonly RouteOperation[]): readonly KerseyError[] {
+    this.changes += operations.length;
+    if (this.refuseRoutes) return operations.map(({ route }) => new KerseyError('NETLINK', route.dst));
+    for (const { action, route } of operations) {
+      if (action === 'delete') this.routeTable.delete(route.dst);
+      else this.addRoute(route.dst, route.via);
+    }
+    return [];
+  }
+}
+
+const config = parseNetworkConfig({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } });
+
+function lease(n: number): Lease {
+  return {
+    subnet: parseCidr(`10.5.${n}.0/24`),
+    subnet6: undefined,
+    attrs: {
+      publicIP: `192.168.78.${n}`,
+      publicIPv6: null,
+      backendType: 'vxlan',
+      backendData: { VNI: 1, VtepMAC: `0e:00:00:00:00:${n.toString(16).padStart(2, '0')}` },
+    },
+  };
+}
+
+function desired(peers: readonly number[], ifaceMtu = 1500): Desired {
+  return desiredState({
+    config,
+    own: lease(1),
+    leases: peers.map(lease),
+    host: { iface: 'eth0', ifaceMtu, address4: '192.168.78.1', attached: [] },
+    options: {},
+  });
+}
+
+function reconciler(host: FakeHost): { reconciler: Reconciler; repairs: [RepairKind, string][] } {
+  const repairs: [RepairKind, string][] = [];
+  const onRepair = (kind: RepairKind, what: string): void => {
+    repairs.push([kind, what]);
+  };
+  return { reconciler: new Reconciler({ netlink: host, openEngine: host.openEngine, onRepair }), repairs };
+}
+
+/** What the host must look like. */
+function seen(host: FakeHost): unknown {
+  return {
+    up: host.device?.up,
+    mtu: host.device?.mtu,
+    queue: host.device?.txQueueLen,
+    addresses: [...host.addressTexts],
+    routes: [...host.routeTable.values()].map(({ dst, via }) => `${dst} via ${via ?? ''}`).sort(),
+    peers: host.table?.peers.map(({ prefix }) => prefix),
+  };
+}
+
+function wanted(peers: readonly number[], mtu = 1450): unknown {
+  const sorted = [...peers].sort((a, b) => a - b);
+  return {
+    up: true,
+    mtu,
+    queue: 2048,
+    addresses: ['10.5.1.0/32'],
+    routes: sorted.map((n) => `10.5.${n}.0/24 via 10.5.${n}.0`).sort(),
+    peers: sorted.map((n) => `10.5.${n}.0/24`),
+  };
+}
+
+t.test('from nothing, then from there to other peers; what is in order is left alone', async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop, repairs } = reconciler(host);
+  t.same(loop.apply(desired([2, 3])), []);
+  t.same(seen(host), wanted([2, 3]));
+  const { changes, tables } = host;
+  t.same(loop.apply(desired([2, 3])), []);
+  t.same([host.changes, host.tables], [changes, tables], 'nothing to do, nothing done');
+  loop.apply(desired([3, 4]));
+  t.same(seen(host), wanted([3, 4]));
+  t.same(repairs, [], 'peers that come and go are no repairs');
+  loop.close();
+  t.equal(host.device, undefined);
+});
+
+t.test('whatever others do, the next call puts it right and counts it', async (t) => {
+  const damages: Readonly<Record<string, (host: FakeHost) => RepairKind>> = {
+    'the device is deleted': (host) => {
+      host.deleteDevice();
+      return 'device';
+    },
+    'the device is moved away, which the engine does not see': (host) => {
+      host.deleteDevice();
+      host.state = { kind: 'running' };
+      return 'device';
+    },
+    'it is set down': (host) => {
+      if (host.device) host.device = { ...host.device, up: false };
+      host.routeTable.clear();
+      return 'link';
+    },
+    'its MTU is changed': (host) => {
+      if (host.device) host.device = { ...host.device, mtu: 1200 };
+      return 'link';
+    },
+    'the address is taken off': (host) => {
+      host.addressTexts.clear();
+      return 'address';
+    },
+    'another address is put on': (host) => {
+      host.addressTexts.add('169.254.3.4/16');
+      return 'address';
+    },
+    'a route is deleted': (host) => {
+      host.routeTable.delete('10.5.2.0/24');
+      return 'route';
+    },
+    'a route leads elsewhere': (host) => {
+      host.addRoute('10.5.3.0/24', '10.5.9.9');
+      return 'route';
+    },
+    'a route that nobody called for': (host) => {
+      host.addRoute('0.0.0.0/0', undefined, { onlink: false });
+      return 'route';
+    },
+  };
+  for (const [name, damage] of Object.entries(damages)) {
+    const host = new FakeHost();
+    const { reconciler: loop, repairs } = reconciler(host);
+    loop.apply(desired([2, 3]));
+    const kind = damage(host);
+    t.same(loop.apply(desired([2, 3])), [], name);
+    t.same(seen(host), wanted([2, 3]), name);
+    t.ok(
+      loop.repairs[kind] > 0 && repairs.some(([seenKind]) => seenKind === kind),
+      `${name}: counted as ${kind}`,
+    );
+  }
+  const names = Object.keys(damages);
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.constantFrom(...names), fc.subarray([2, 3, 4, 5])), { maxLength: 12 }),
+      (steps) => {
+        const host = new FakeHost();
+        const { reconciler: loop } = reconciler(host);
+        loop.apply(desired([2, 3]));
+        for (const [name, peers] of steps) {
+          damages[name]?.(host);
+          loop.apply(desired(peers));
+          t.same(seen(host), wanted(peers));
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+t.test("the kernel's own routes stay", async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop } = reconciler(host);
+  loop.apply(desired([2]));
+  host.addRoute('fe80::/64', undefined, { protocol: 2 });
+  loop.apply(desired([2]));
+  t.ok(host.routeTable.has('fe80::/64'));
+});
+
+t.test('another MTU of the underlay makes the device anew', async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop, repairs } = reconciler(host);
+  loop.apply(desired([2]));
+  loop.apply(desired([2], 1400));
+  t.same(seen(host), wanted([2], 1350));
+  t.same(repairs, [], 'which is no repair');
+});
+
+t.test('what is refused is reported each time, is no repair, and is done when it can be', async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop, repairs } = reconciler(host);
+  host.refuseEngine = new KerseyError('PORT_IN_USE', 'UDP port taken');
+  t.match(loop.apply(desired([2])), [{ code: 'PORT_IN_USE' }]);
+  host.refuseEngine = undefined;
+  host.refuseRoutes = true;
+  t.match(loop.apply(desired([2, 3])), [{ code: 'NETLINK' }, { code: 'NETLINK' }]);
+  t.match(loop.apply(desired([2, 3])), [{ code: 'NETLINK' }, { code: 'NETLINK' }]);
+  host.refuseRoutes = false;
+  t.same(loop.apply(desired([2, 3])), []);
+  t.same(seen(host), wanted([2, 3]));
+  t.same(repairs, []);
+
+  host.deleteDevice();
+  host.refuseEngine = new KerseyError('ADDRESS_NOT_LOCAL', 'the underlay is gone');
+  t.match(loop.apply(desired([2, 3])), [{ code: 'ADDRESS_NOT_LOCAL' }]);
+  host.refuseEngine = undefined;
+  t.same(loop.apply(desired([2, 3])), []);
+  t.same(seen(host), wanted([2, 3]));
+  t.same(repairs, [['device', 'the device flannel.1 was deleted; made again']]);
+});
