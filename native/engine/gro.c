@@ -67,7 +67,7 @@ static bool continues(const struct ky_gro_entry *e, const uint8_t *pkt, const st
 static bool entry_verified(struct ky_gro_entry *e) {
     if (!e->verified) // then it is still one packet
         e->verified = ip_header_valid(e->pkt, e->version) &&
-                      l4_valid(e->pkt, e->len, e->l4, e->pseudo);
+                      (e->partial || l4_valid(e->pkt, e->len, e->l4, e->pseudo));
     return e->verified;
 }
 
@@ -98,7 +98,7 @@ static void begin(struct ky_gro *g, const uint8_t *pkt, const struct ky_inner *i
     e->version = in->version;
     e->proto = in->proto;
     e->partial = how.partial;
-    e->verified = how.partial;
+    e->verified = false;
     if (how.partial)
         e->vnet = (struct ky_vnet){.flags = KY_VNET_NEEDS_CSUM,
                                    .csum_start = in->l4,

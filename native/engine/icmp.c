@@ -9,13 +9,14 @@
 
 enum { V4_MAX = 576, TTL = 64 };
 
-// Types that are errors, about which no error may be sent (RFC 1122 3.2.2; RFC 4443 2.1).
+// Types that are errors, and ICMPv6's redirect: about none of them may an error be sent (RFC 1122
+// 3.2.2; RFC 4443 2.1 and 2.4 e).
 static bool is_icmp_error(const uint8_t *pkt, const struct ky_inner *in) {
     if (in->l4 >= in->len)
         return in->proto == IPPROTO_ICMP || in->proto == IPPROTO_ICMPV6;
     uint8_t type = pkt[in->l4];
     if (in->version == 6)
-        return in->proto == IPPROTO_ICMPV6 && type < 128;
+        return in->proto == IPPROTO_ICMPV6 && (type < 128 || type == 137);
     return in->proto == IPPROTO_ICMP &&
            (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
 }
@@ -29,7 +30,8 @@ static bool is_answerable(const uint8_t *pkt, const struct ky_inner *in) {
     }
     uint32_t src = ky_ip_v4(in->src);
     bool later = (ky_be16(pkt + 6) & 0x1fff) != 0;
-    return !later && ky_ip_v4(in->dst) < 0xe0000000u && src != 0 && src < 0xe0000000u;
+    return !later && ky_ip_v4(in->dst) < 0xe0000000u && src != 0 && src >> 24 != 127 &&
+           src < 0xe0000000u;
 }
 
 static size_t build4(uint8_t *out, enum ky_icmp kind, const uint8_t *pkt, const struct ky_inner *in,

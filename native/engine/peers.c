@@ -62,10 +62,14 @@ static void set_sockaddr(struct ky_peer *p, uint16_t port) {
     }
 }
 
+static bool is_length(struct ky_ip prefix, uint8_t bits) {
+    return bits <= 128 && (!ky_ip_is4(prefix) || bits >= KY_V4_BITS);
+}
+
 static int add_peer(struct ky_peers *t, const struct ky_peers_spec *spec, size_t i) {
     const struct ky_peer_spec *s = &spec->peers[i];
     bool v4 = ky_ip_is4(s->prefix);
-    if (s->bits > 128 || (v4 && s->bits < KY_V4_BITS))
+    if (!is_length(s->prefix, s->bits))
         return -EINVAL;
     struct ky_peer *p = &t->peer[i];
     *p = (struct ky_peer){.bits = s->bits,
@@ -100,6 +104,8 @@ int ky_peers_build(const struct ky_peers_spec *spec, struct ky_peers **out, size
     t->by_outer = calloc(size, sizeof *t->by_outer);
     int err = t->peer && t->local && t->by_prefix && t->by_outer ? 0 : -ENOMEM;
     for (size_t i = 0; i < spec->local_count && err == 0; i++) {
+        if (!is_length(spec->locals[i].ip, spec->locals[i].bits))
+            err = -EINVAL;
         t->local[i].bits = spec->locals[i].bits;
         t->local[i].ip = ky_ip_mask(spec->locals[i].ip, spec->locals[i].bits);
     }
@@ -148,8 +154,10 @@ bool ky_peers_has_outer(const struct ky_peers *t, struct ky_ip outer) {
 }
 
 bool ky_peers_is_local(const struct ky_peers *t, struct ky_ip ip) {
+    bool v4 = ky_ip_is4(ip); // no IPv6 prefix, be it ::/0, holds an IPv4 address
     for (size_t i = 0; i < t->local_count; i++)
-        if (ky_ip_equal(ky_ip_mask(ip, t->local[i].bits), t->local[i].ip))
+        if (ky_ip_is4(t->local[i].ip) == v4 &&
+            ky_ip_equal(ky_ip_mask(ip, t->local[i].bits), t->local[i].ip))
             return true;
     return false;
 }

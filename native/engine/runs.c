@@ -40,14 +40,15 @@ static struct ky_run *begin(struct ky_runs *r, const struct ky_peer *peer, uint8
     return run;
 }
 
-// The open run of this kind. A closed one of the same kind lies before it, never after: a new run
-// of a kind begins only when the last one of that kind is closed.
+// The open run that takes the next frame to this peer from this port. Only the last of them may: the
+// frames of a flow share a port but not always a TOS (its ECN bits change from packet to packet), and
+// one that was put into an earlier run would overtake those of the later one.
 static struct ky_run *find_open(struct ky_runs *r, const struct ky_peer *peer, uint8_t port,
                                 uint8_t tos) {
     for (unsigned i = r->count; i-- > 0;) {
         struct ky_run *run = &r->run[i];
-        if (run->peer == peer && run->port == port && run->tos == tos)
-            return run->closed ? NULL : run;
+        if (run->peer == peer && run->port == port)
+            return run->closed || run->tos != tos ? NULL : run;
     }
     return NULL;
 }
