@@ -390,8 +390,8 @@ Value netlink_open(const CallbackInfo &info) {
         return env.Undefined();
     }
     int fd;
-    int err = ky_netlink_open(info[0].As<Number>().Int32Value(),
-                              info[1].As<Number>().Uint32Value(), &fd);
+    int err =
+        ky_netlink_open(info[0].As<Number>().Int32Value(), info[1].As<Number>().Uint32Value(), &fd);
     if (err != 0) {
         throw_errno(env, "netlink-open", err);
         return env.Undefined();

@@ -41,8 +41,8 @@ NO_VECTORS uint64_t ky_sum_scalar(const void *data, size_t len, uint64_t sum) {
     return sum_body(data, len, sum);
 }
 
-NO_VECTORS uint64_t ky_sum_copy_scalar(void *__restrict dst, const void *__restrict data, size_t len,
-                                       uint64_t sum) {
+NO_VECTORS uint64_t ky_sum_copy_scalar(void *__restrict dst, const void *__restrict data,
+                                       size_t len, uint64_t sum) {
     return sum_copy_body(dst, data, len, sum);
 }
 

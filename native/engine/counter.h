@@ -12,6 +12,8 @@
     X(tx_superpackets, "of these, GSO superpackets")                                               \
     X(tx_datagrams, "sends handed to the kernel; a UDP_SEGMENT run is one")                        \
     X(tx_syscalls, "system calls made to send them")                                               \
+    X(tx_injected, "superpackets that left whole, by tunnel-gso")                                  \
+    X(tx_inject_fallbacks, "superpackets that tunnel-gso refused and that left as runs")           \
     X(tx_gso_fallbacks, "runs sent one datagram at a time after UDP_SEGMENT failed")               \
     X(rx_packets, "inner packets received")                                                        \
     X(rx_bytes, "bytes of inner packets received")                                                 \

@@ -130,7 +130,8 @@ void ky_decap_datagram(const struct ky_decap *d, const struct ky_peers *peers,
     bool whole = dg->gro == 0 || dg->gro >= dg->len || is_one_frame(dg);
     uint32_t size = whole ? dg->len : dg->gro;
     if (!d->allow_unknown_sources && !ky_peers_has_outer(peers, dg->from)) {
-        ky_drop(d->counters, KY_DROP_RX_UNKNOWN_SOURCE, size == 0 ? 1 : (dg->len + size - 1) / size);
+        ky_drop(d->counters, KY_DROP_RX_UNKNOWN_SOURCE,
+                size == 0 ? 1 : (dg->len + size - 1) / size);
         return;
     }
     uint32_t at = 0;

@@ -11,8 +11,11 @@
     X(TX_NOT_IP, "tx_not_ip", "the TUN gave a packet that is not well-formed IPv4 or IPv6")        \
     X(TX_BAD_OFFLOAD, "tx_bad_offload", "the packet contradicts its virtio_net_hdr")               \
     X(TX_MULTICAST, "tx_multicast", "multicast or broadcast; an overlay of leases has none")       \
-    X(TX_NO_PEER, "tx_no_peer", "no lease holds the inner destination (ICMP net unreachable sent)") \
+    X(TX_NO_PEER, "tx_no_peer",                                                                    \
+      "no lease holds the inner destination (ICMP net unreachable sent)")                          \
     X(TX_TOO_BIG, "tx_too_big", "larger than the MTU with DF set (ICMP too big sent)")             \
+    X(TX_NO_ROUTE, "tx_no_route",                                                                  \
+      "the underlay has no route to the peer (counted by superpacket)")                            \
     X(TX_BACKPRESSURE, "tx_backpressure", "the underlay took nothing for too long")                \
     X(TX_SEND_ERROR, "tx_send_error", "the underlay refused the datagram (no route, filtered)")    \
     X(RX_TRUNCATED, "rx_truncated", "the datagram was larger than the largest UDP datagram")       \

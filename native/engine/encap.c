@@ -39,6 +39,18 @@ static void count_sent(struct ky_encap *e, const struct ky_peer *peer, uint64_t 
     ky_add(&e->peer_counters[peer->slot].bytes, bytes);
 }
 
+// Sends a superpacket whole. What waits in the runs goes first, so that a flow stays in order.
+static bool inject(struct ky_encap *e, const struct ky_peer *peer, const struct ky_inner *in,
+                   const struct ky_vnet *vnet, uint8_t *pkt, uint8_t port) {
+    ky_runs_flush(&e->runs);
+    if (ky_inject_send(e->inject, peer, in, vnet, pkt, port, ky_ecn_outer(in->tos)) != 0) {
+        ky_add(&e->counters->tx_inject_fallbacks, 1);
+        return false;
+    }
+    ky_add(&e->counters->tx_injected, 1);
+    return true;
+}
+
 enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
                              const struct ky_vnet *vnet, uint8_t *pkt, size_t len,
                              struct ky_inner *in) {
@@ -55,9 +67,13 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
             return KY_DROP_TX_BAD_OFFLOAD;
         if (too_big(e, pkt, in, ky_gso_len(&gso, 0)))
             return KY_DROP_TX_TOO_BIG;
+        ky_add(&e->counters->tx_superpackets, 1);
+        if (e->inject != NULL && gso.count > 1 && inject(e, peer, in, vnet, pkt, port)) {
+            count_sent(e, peer, gso.count, gso.payload + (uint64_t)gso.count * gso.hdr);
+            return KY_DROP_NONE;
+        }
         for (uint32_t i = 0; i < gso.count; i++)
             ky_gso_write(&gso, i, reserve(e, peer, in, port, ky_gso_len(&gso, i)));
-        ky_add(&e->counters->tx_superpackets, 1);
         count_sent(e, peer, gso.count, gso.payload + (uint64_t)gso.count * gso.hdr);
         return KY_DROP_NONE;
     }

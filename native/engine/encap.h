@@ -2,6 +2,7 @@
 #ifndef KY_ENCAP_H
 #define KY_ENCAP_H
 
+#include "inject.h"
 #include "inner.h"
 #include "peers.h"
 #include "runs.h"
@@ -12,11 +13,13 @@ struct ky_encap {
     uint32_t mtu;  // the largest inner packet
     uint8_t ports; // size of the bank of source ports
     struct ky_runs runs;
+    struct ky_inject *inject; // NULL: superpackets leave as runs
     struct ky_counters *counters;
     struct ky_peer_counters *peer_counters; // indexed by ky_peer.slot
 };
 
-// Encapsulates the packet at pkt, as read from the TUN behind *vnet; pkt may be changed. Returns
+// Encapsulates the packet at pkt, as read from the TUN behind *vnet; pkt may be changed, and with
+// inject set the KY_INJECT_HEADROOM bytes before it. Returns
 // KY_DROP_NONE, or the reason why nothing was sent; then the caller counts it, and for
 // KY_DROP_TX_NO_PEER and KY_DROP_TX_TOO_BIG answers with ICMP. *inner is valid unless the reason is
 // KY_DROP_TX_NOT_IP.

@@ -6,6 +6,8 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -47,6 +49,7 @@ static void apply_dependencies(struct ky_engine *e) {
     static const enum ky_feature needs[][2] = {
         {KY_FEATURE_TUN_TSO, KY_FEATURE_TUN_CSUM},
         {KY_FEATURE_TUN_USO, KY_FEATURE_TUN_TSO},
+        {KY_FEATURE_TUNNEL_GSO, KY_FEATURE_TUN_TSO},
     };
     for (unsigned i = 0; i < sizeof needs / sizeof *needs; i++) {
         struct ky_feature_state *f = &e->probe.feature[needs[i][0]];
@@ -63,6 +66,9 @@ static bool on(const struct ky_engine *e, enum ky_feature f) {
 }
 
 // ---- open ----
+
+// A packet begins on a cache line, behind the room that injection needs.
+enum { PACKET_AT = (KY_INJECT_HEADROOM + 63) / 64 * 64 };
 
 static int take_counters(struct ky_peer_counters **out) {
     // Zero pages, taken from the kernel when first counted into.
@@ -82,9 +88,11 @@ static void release_counters(struct ky_peer_counters *p) {
 static int init_memory(struct ky_engine *e, struct ky_worker *w) {
     struct ky_sender *s = &w->sender;
     struct ky_receiver *r = &w->receiver;
-    uint16_t frames = on(e, KY_FEATURE_UDP_GSO) && on(e, KY_FEATURE_BATCH) ? e->probe.frames_max : 1;
-    s->packet = malloc(KY_TUN_PACKET_MAX);
-    int err = s->packet == NULL ? -ENOMEM : 0;
+    uint16_t frames =
+        on(e, KY_FEATURE_UDP_GSO) && on(e, KY_FEATURE_BATCH) ? e->probe.frames_max : 1;
+    s->memory = malloc(PACKET_AT + KY_TUN_PACKET_MAX);
+    int err = s->memory == NULL ? -ENOMEM : 0;
+    s->packet = s->memory + PACKET_AT;
     if (err == 0)
         err = ky_runs_init(&s->encap.runs, frames, ky_udp_send, &w->udp);
     if (err == 0)
@@ -92,6 +100,46 @@ static int init_memory(struct ky_engine *e, struct ky_worker *w) {
     if (err == 0)
         err = take_counters(&r->decap.peer_counters);
     return err != 0 ? err : ky_receive_init(&r->receive, on(e, KY_FEATURE_BATCH));
+}
+
+static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...) {
+    struct ky_feature_state *state = &e->probe.feature[f];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(state->reason, sizeof state->reason, format, args);
+    va_end(args);
+    state->on = false;
+}
+
+// Injection is a shortcut: where it is not to be had, runs serve, and the feature says why.
+static void open_inject(struct ky_engine *e, struct ky_worker *w) {
+    char name[IFNAMSIZ];
+    const char *step;
+    snprintf(name, sizeof name, "kersey%u-%u", if_nametoindex(e->config.device) % 100000,
+             (unsigned)(w - e->worker) % 100);
+    int err = ky_inject_open(&w->inject, name, e->config.local, &step);
+    if (err != 0) {
+        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s: %s", step, strerrorname_np(-err));
+        return;
+    }
+    w->inject.source_ports = w->udp.send_port;
+    w->sender.encap.inject = &w->inject;
+}
+
+// See inject.h for why.
+static void require_segmenting_underlay(struct ky_engine *e) {
+    char device[16];
+    int segments = ky_underlay_segments_tunnels(e->config.local, device);
+    if (!on(e, KY_FEATURE_TUNNEL_GSO) || segments == 1)
+        return;
+    if (segments == 0)
+        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s does not segment tunnels (ethtool -k)", device);
+    else
+        switch_off(e, KY_FEATURE_TUNNEL_GSO, "the underlay's features cannot be read: %s",
+                   strerrorname_np(-segments));
 }
 
 static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
@@ -113,6 +161,8 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
     err = init_memory(e, w);
     if (err != 0)
         return ky_fail(fault, "memory", err);
+    if (on(e, KY_FEATURE_TUNNEL_GSO))
+        open_inject(e, w);
     w->sender.encap.mtu = c->mtu;
     w->sender.encap.ports = udp.ports;
     w->sender.encap.counters = &w->sender.counters;
@@ -203,6 +253,7 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
     }
     apply_switches(e);
     apply_dependencies(e);
+    require_segmenting_underlay(e);
     err = open_workers(e, fault);
     if (err != 0) {
         ky_engine_close(e);
@@ -225,9 +276,11 @@ void ky_engine_close(struct ky_engine *e) {
         struct ky_worker *w = &e->worker[i];
         if (w->tun_fd >= 0)
             close(w->tun_fd);
+        if (w->sender.encap.inject != NULL)
+            ky_inject_close(&w->inject);
         if (i < e->opened)
             ky_udp_close(&w->udp);
-        free(w->sender.packet);
+        free(w->sender.memory);
         ky_runs_free(&w->sender.encap.runs);
         release_counters(w->sender.encap.peer_counters);
         release_counters(w->receiver.decap.peer_counters);
@@ -327,6 +380,8 @@ void ky_engine_stats_read(struct ky_engine *e, struct ky_engine_stats *out) {
         struct ky_worker *w = &e->worker[i];
         add_counters(out, &w->sender.counters);
         add_counters(out, &w->receiver.counters);
+        if (w->sender.encap.inject != NULL)
+            out->drops[KY_DROP_TX_NO_ROUTE] += ky_inject_no_route(&w->inject);
         int err = atomic_load(&w->udp.gso_errno);
         if (err != 0) {
             out->features[KY_FEATURE_UDP_GSO].on = false;

@@ -12,6 +12,7 @@
     X(TUN_USO, "tun-uso", "the TUN hands over UDP superpackets (Linux 6.2)")                       \
     X(UDP_GSO, "udp-gso", "UDP_SEGMENT: one send for a run of equal datagrams (Linux 4.18)")       \
     X(UDP_GRO, "udp-gro", "UDP_GRO: one receive for a train of equal datagrams (Linux 5.0)")       \
+    X(TUNNEL_GSO, "tunnel-gso", "superpackets leave whole, the kernel segments them (Linux 6.17)") \
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \
     X(COALESCE_UDP, "coalesce-udp", "the same for UDP (Linux 6.2)")

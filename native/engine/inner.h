@@ -11,13 +11,13 @@
 
 struct ky_inner {
     struct ky_ip src, dst;
-    uint32_t len;     // of the packet by its IP header; <= the length given to ky_inner_parse
-    uint16_t l4;      // offset of the header after IP and its IPv6 extension headers; <= len
-    uint8_t version;  // 4 or 6
-    uint8_t proto;    // what stands at l4 (IPPROTO_*); IPPROTO_NONE when the chain cannot be followed
-    uint8_t tos;      // TOS or traffic class; the low two bits are ECN
-    bool fragment;    // a fragment, first or later: l4 may not hold a whole header
-    bool extended;    // IPv4 options or IPv6 extension headers are present
+    uint32_t len;    // of the packet by its IP header; <= the length given to ky_inner_parse
+    uint16_t l4;     // offset of the header after IP and its IPv6 extension headers; <= len
+    uint8_t version; // 4 or 6
+    uint8_t proto; // what stands at l4 (IPPROTO_*); IPPROTO_NONE when the chain cannot be followed
+    uint8_t tos;   // TOS or traffic class; the low two bits are ECN
+    bool fragment; // a fragment, first or later: l4 may not hold a whole header
+    bool extended; // IPv4 options or IPv6 extension headers are present
 };
 
 // Fills *inner from the IP packet at p. Returns 0, or -EINVAL when p does not hold a whole,

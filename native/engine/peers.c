@@ -17,7 +17,7 @@ struct ky_peers {
     size_t local_count;
     struct entry *by_prefix;
     struct entry *by_outer;
-    uint32_t mask;       // both tables have mask + 1 entries, at least twice the peers
+    uint32_t mask;        // both tables have mask + 1 entries, at least twice the peers
     uint8_t bits[2][129]; // distinct lengths, longest first: [0] IPv6, [1] IPv4
     unsigned bits_count[2];
 };

@@ -40,8 +40,8 @@ const char *const ky_feature_texts[KY_FEATURE_COUNT] = {
 #undef KY_TEXT
 };
 
-__attribute__((format(printf, 4, 5))) static void
-set(struct ky_probe *p, enum ky_feature f, bool on, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static void set(struct ky_probe *p, enum ky_feature f,
+                                                      bool on, const char *format, ...) {
     va_list args;
     va_start(args, format);
     p->feature[f].on = on;
@@ -76,8 +76,8 @@ struct pair {
 
 static int open_pair(struct pair *p) {
     socklen_t len = sizeof p->address;
-    p->address = (struct sockaddr_in){.sin_family = AF_INET,
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    p->address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     p->from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     p->to = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (p->from < 0 || p->to < 0 || bind(p->to, (struct sockaddr *)&p->address, len) < 0 ||
@@ -192,9 +192,8 @@ static void probe_udp_gro(struct ky_probe *probe, const struct pair *p) {
     }
     static const uint8_t data[3 * SEGMENT] = {1};
     uint8_t got[4 * SEGMENT];
-    long n = send_segments(p, data, sizeof data, SEGMENT) == 0
-                 ? receive(p, got, sizeof got, &gro)
-                 : -EIO;
+    long n = send_segments(p, data, sizeof data, SEGMENT) == 0 ? receive(p, got, sizeof got, &gro)
+                                                               : -EIO;
     if (n == (long)sizeof data && gro == SEGMENT)
         set(probe, KY_FEATURE_UDP_GRO, true, "works");
     else
@@ -240,7 +239,8 @@ static int write_superpacket(int fd, uint8_t proto) {
     struct ky_inner in = {.version = 4, .proto = proto};
     ky_store16(pkt + 20 + ky_l4_check_offset(proto), ky_pseudo(pkt, &in, len - 20u));
     struct ky_vnet vnet = {.flags = KY_VNET_NEEDS_CSUM,
-                           .gso_type = proto == IPPROTO_TCP ? KY_VNET_GSO_TCPV4 : KY_VNET_GSO_UDP_L4,
+                           .gso_type =
+                               proto == IPPROTO_TCP ? KY_VNET_GSO_TCPV4 : KY_VNET_GSO_UDP_L4,
                            .hdr_len = (uint16_t)(20 + l4_hdr),
                            .gso_size = MSS,
                            .csum_start = 20,
@@ -301,6 +301,10 @@ static void *run(void *arg) {
         set_up("lo");
     probe_udp(probe);
     probe_tun(probe);
+    if (probe->isolated)
+        ky_probe_inject(&probe->feature[KY_FEATURE_TUNNEL_GSO]);
+    else
+        set(probe, KY_FEATURE_TUNNEL_GSO, false, "not tried: no namespace to try it in");
     set(probe, KY_FEATURE_BATCH, true, "works");
     return NULL;
 }

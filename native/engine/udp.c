@@ -28,9 +28,8 @@ enum {
 static socklen_t address_of(struct ky_ip ip, uint16_t port, struct sockaddr_in6 *out) {
     if (ky_ip_is4(ip)) {
         struct sockaddr_in *in = (struct sockaddr_in *)out;
-        *in = (struct sockaddr_in){.sin_family = AF_INET,
-                                   .sin_port = htons(port),
-                                   .sin_addr.s_addr = htonl(ky_ip_v4(ip))};
+        *in = (struct sockaddr_in){
+            .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ky_ip_v4(ip))};
         return sizeof *in;
     }
     *out = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -83,6 +82,13 @@ static void drop_all(int fd) {
     (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+static uint16_t port_of(int fd) {
+    struct sockaddr_in6 address = {0}; // sin_port lies at the same place
+    socklen_t len = sizeof address;
+    (void)getsockname(fd, (struct sockaddr *)&address, &len);
+    return ntohs(address.sin6_port);
+}
+
 static int open_receiver(struct ky_udp *u, const struct ky_udp_config *c, struct ky_fault *fault) {
     int err = open_bound(c, c->port, "udp-bind", &u->receive_fd, fault);
     if (err != 0)
@@ -105,6 +111,7 @@ int ky_udp_open(struct ky_udp *u, const struct ky_udp_config *c, struct ky_fault
         if (err == 0) {
             set_buffers(u->send_fd[u->ports], SO_SNDBUFFORCE, SO_SNDBUF);
             drop_all(u->send_fd[u->ports]);
+            u->send_port[u->ports] = port_of(u->send_fd[u->ports]);
             u->ports++;
         }
     }
@@ -128,8 +135,8 @@ struct outgoing {
     struct ky_udp *udp;
     struct mmsghdr msg[KY_SEND_BATCH];
     struct iovec iov[KY_SEND_BATCH];
-    _Alignas(struct cmsghdr) uint8_t
-        control[KY_SEND_BATCH][CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t))];
+    _Alignas(struct cmsghdr)
+        uint8_t control[KY_SEND_BATCH][CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t))];
     const struct ky_run *run[KY_SEND_BATCH];
     unsigned count;
     uint8_t port;

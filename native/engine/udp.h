@@ -39,6 +39,7 @@ struct ky_udp_config {
 struct ky_udp {
     int receive_fd;
     int send_fd[KY_PORTS_MAX];
+    uint16_t send_port[KY_PORTS_MAX]; // what they are bound to
     uint8_t ports;
     bool v6;
     bool batch;

@@ -63,8 +63,7 @@ static void send_packet(struct ky_worker *w, const struct ky_peers *peers, size_
     struct ky_sender *s = &w->sender;
     struct ky_inner inner;
     ky_add(&s->counters.tx_reads, 1);
-    enum ky_drop reason =
-        ky_encap_packet(&s->encap, peers, &s->vnet, s->packet, len, &inner);
+    enum ky_drop reason = ky_encap_packet(&s->encap, peers, &s->vnet, s->packet, len, &inner);
     if (reason == KY_DROP_NONE)
         return;
     ky_drop(&s->counters, reason, 1);

@@ -48,7 +48,8 @@ struct ky_sender {
     struct ky_icmp_limit icmp_limit;
     struct ky_counters counters;
     struct ky_vnet vnet;
-    uint8_t *packet; // KY_TUN_PACKET_MAX bytes
+    uint8_t *memory;
+    uint8_t *packet; // KY_TUN_PACKET_MAX bytes in memory, behind KY_INJECT_HEADROOM
 };
 
 struct ky_receiver {
@@ -64,6 +65,7 @@ struct ky_worker {
     struct ky_shared *shared;
     int tun_fd;
     struct ky_udp udp;
+    struct ky_inject inject;
     struct ky_sender sender;
     struct ky_receiver receiver;
     unsigned threads; // started: 0, 1 (sender) or 2

@@ -5,6 +5,7 @@ export const features = [
   'tun-uso',
   'udp-gso',
   'udp-gro',
+  'tunnel-gso',
   'batch',
   'coalesce',
   'coalesce-udp',
