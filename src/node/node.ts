@@ -38,6 +38,7 @@ import { Reconciler } from './reconcile.ts';
 import { nodeStatus } from './status.ts';
 import type { StoreState } from './status.ts';
 import { readPreviousSubnets, writeSubnetEnv } from './subnet-env.ts';
+import type { PreviousSubnets } from './subnet-env.ts';
 import { Undo } from './undo.ts';
 
 export interface NodeOptions {
@@ -67,7 +68,7 @@ interface Parts {
   readonly events: NetlinkEvents;
   readonly reconciler: Reconciler;
   readonly stop: AbortController;
-  readonly claim: (facts: HostFacts, signal: AbortSignal) => Promise<Lease>;
+  readonly claim: (facts: HostFacts, previous: PreviousSubnets, signal: AbortSignal) => Promise<Lease>;
 }
 
 export class Node {
@@ -133,15 +134,14 @@ export class Node {
         reconciler.close();
       });
 
-      const previous = readPreviousSubnets(options.subnetFile);
       const vtepMacs = new Map<Family, string>();
       const ensureEngine = reconciler.ensureEngine.bind(reconciler);
-      const claim: Parts['claim'] = (now, until) =>
+      const claim: Parts['claim'] = (now, previous, until) =>
         claimLease(
           { store, config, underlay, facts: now, options: options.engine, previous, ensureEngine, vtepMacs },
           until,
         );
-      const own = await claim(facts, signal);
+      const own = await claim(facts, readPreviousSubnets(options.subnetFile), signal);
       assertNetworkFits(config, facts, own);
 
       const stop = new AbortController();
@@ -302,7 +302,9 @@ export class Node {
     this.#reclaiming = true;
     const { claim, stop, options } = this.#parts;
     try {
-      const now = await claim(this.#facts, stop.signal);
+      const { subnet, subnet6: ipv6Subnet } = this.#own;
+      const previous = { ...(subnet && { subnet }), ...(ipv6Subnet && { ipv6Subnet }) };
+      const now = await claim(this.#facts, previous, stop.signal);
       // The store tells of the new entry, and that leads to the next comparison.
       if (!isOwn(now, this.#own)) this.#moved = movedError(this.#own, now);
     } catch (error) {

@@ -124,7 +124,7 @@ export class ControlServer {
  */
 export async function askDaemons(runDir: string): Promise<readonly Status[]> {
   const directory = controlDirectory(runDir);
-  const answers = await Promise.all(socketsIn(directory).map((name) => ask(path.join(directory, name))));
+  const answers = await Promise.all(socketsIn(directory).map((name) => askDaemon(path.join(directory, name))));
   const statuses = answers.filter((answer) => answer !== undefined);
   if (statuses.length > 0) return statuses;
   throw new KerseyError('DAEMON_NOT_RUNNING', `no daemon answers in this network namespace (${directory})`, {
@@ -143,8 +143,8 @@ function socketsIn(directory: string): readonly string[] {
   }
 }
 
-/** undefined when nobody listens. */
-async function ask(file: string): Promise<Status | undefined> {
+/** One daemon by its socket. undefined when nobody listens. */
+export async function askDaemon(file: string): Promise<Status | undefined> {
   const chunks: Buffer[] = [];
   const socket = connect(file);
   socket.setTimeout(answerTimeout, () => {
