@@ -33,7 +33,8 @@ static const struct ky_peer *admit(const struct ky_decap *d, const struct ky_pee
         *reason = KY_DROP_RX_INNER_SOURCE;
         return NULL;
     }
-    *reason = ky_peers_is_local(peers, in->dst) ? KY_DROP_NONE : KY_DROP_RX_NOT_LOCAL;
+    *reason = ky_peers_is_local(peers, in->dst) && !ky_inner_mapped(in) ? KY_DROP_NONE
+                                                                        : KY_DROP_RX_NOT_LOCAL;
     return from_owner ? peer : NULL;
 }
 
@@ -70,7 +71,7 @@ static struct ky_arrival classify(const struct ky_decap *d, const struct ky_data
         return how;
     }
     hdr = in->l4 + (pkt[in->l4 + 12] >> 4) * 4u;
-    if (in->len > d->mtu && hdr < d->mtu && hdr < in->len)
+    if (in->len > d->mtu && hdr >= in->l4 + 20u && hdr < d->mtu && hdr < in->len)
         how.gso_size = (uint16_t)(d->mtu - hdr);
     return how;
 }

@@ -16,10 +16,11 @@ static bool is_multicast(const struct ky_inner *in) {
 // without DF. (The TUN's own MTU normally keeps such packets away.)
 static bool too_big(const struct ky_encap *e, const uint8_t *pkt, const struct ky_inner *in,
                     uint32_t len) {
+    if (len > KY_RUN_BYTES - KY_ENCAP_LEN)
+        return true; // no datagram holds it, whatever the MTU
     if (len <= e->mtu)
         return false;
-    bool df = in->version == 6 || (ky_be16(pkt + 6) & 0x4000) != 0;
-    return df || len > KY_RUN_BYTES - KY_ENCAP_LEN;
+    return in->version == 6 || (ky_be16(pkt + 6) & 0x4000) != 0;
 }
 
 static uint8_t *reserve(struct ky_encap *e, const struct ky_peer *peer, const struct ky_inner *in,
@@ -57,7 +58,7 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
     if (ky_inner_parse(pkt, len, in) != 0)
         return KY_DROP_TX_NOT_IP;
     const struct ky_peer *peer = ky_peers_find(peers, in->dst);
-    if (peer == NULL)
+    if (peer == NULL || ky_inner_mapped(in))
         return is_multicast(in) ? KY_DROP_TX_MULTICAST : KY_DROP_TX_NO_PEER;
     uint8_t port = (uint8_t)(ky_inner_flow(pkt, in) % e->ports);
 

@@ -25,6 +25,12 @@ struct ky_inner {
 // allowed. IPv6 jumbograms (RFC 2675) are refused.
 int ky_inner_parse(const uint8_t *p, size_t len, struct ky_inner *inner);
 
+// Whether this is an IPv6 packet to an IPv4-mapped address. Such addresses belong on no wire (the
+// kernel drops them as sources), and in our tables, which keep IPv4 that way, they would be found.
+static inline bool ky_inner_mapped(const struct ky_inner *inner) {
+    return inner->version == 6 && ky_ip_is4(inner->dst);
+}
+
 // A hash that is equal for all packets of a flow, fragments included only by address and protocol.
 uint32_t ky_inner_flow(const uint8_t *p, const struct ky_inner *inner);
 
