@@ -90,6 +90,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+// What nobody has caught ends the process; the kernel removes the device with it.
+process.on('uncaughtException', (error) => {
+  process.exit(reportError(error));
+});
+
 // A reader of our output that goes away, such as `head`, is no mistake.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;

@@ -34,10 +34,11 @@ import { chooseUnderlay } from './iface.ts';
 import type { Underlay, UnderlayWish } from './iface.ts';
 import { Notices } from './notices.ts';
 import { judgeOwnLease, movedError } from './own-lease.ts';
+import { logPeerChanges } from './peer-changes.ts';
 import { Reconciler } from './reconcile.ts';
 import { nodeStatus } from './status.ts';
 import type { StoreState } from './status.ts';
-import { readPreviousSubnets, writeSubnetEnv } from './subnet-env.ts';
+import { probeSubnetFile, readPreviousSubnets, writeSubnetEnv } from './subnet-env.ts';
 import type { PreviousSubnets } from './subnet-env.ts';
 import { Undo } from './undo.ts';
 
@@ -55,8 +56,11 @@ export interface NodeOptions {
 const eventPeriod = 250;
 /** After how long everything is compared anew without any event, in milliseconds. */
 const fullPeriod = 10_000;
-/** Of its time, how much a node may spend comparing when events never cease. */
+/** The same while something is wrong, in milliseconds. */
+const retryPeriod = 1000;
+/** Of its time, how much a node may spend comparing when events never cease; but it never waits longer than this. */
 const busyShare = 0.1;
+const longestRest = 2000;
 
 /** What a start has made and chosen. */
 interface Parts {
@@ -67,6 +71,7 @@ interface Parts {
   readonly netlink: Netlink;
   readonly events: NetlinkEvents;
   readonly reconciler: Reconciler;
+  readonly notices: Notices;
   readonly stop: AbortController;
   readonly claim: (facts: HostFacts, previous: PreviousSubnets, signal: AbortSignal) => Promise<Lease>;
 }
@@ -88,6 +93,8 @@ export class Node {
   #writtenMtu: number | undefined;
   /** A new claim came back with other subnets. */
   #moved: KerseyError | undefined;
+  /** Why the kernel's events cannot be had. */
+  #deaf: KerseyError | undefined;
   #reclaiming = false;
   /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
   #last = { end: 0, cost: 0, dirty: false };
@@ -96,7 +103,7 @@ export class Node {
     this.#parts = parts;
     this.#own = own;
     this.#facts = facts;
-    this.#notices = new Notices(parts.options.log);
+    this.#notices = parts.notices;
     this.#stored = parts.options.store.watch(parts.stop.signal)[Symbol.asyncIterator]();
   }
 
@@ -123,12 +130,11 @@ export class Node {
       undo.add(() => {
         events.close();
       });
+      const notices = new Notices(log);
       const reconciler = new Reconciler({
         netlink,
         openEngine: (engine) => Engine.open(engine),
-        onRepair: (kind, what) => {
-          log.warn(`repaired: ${what}`, { kind });
-        },
+        onRepair: notices.repaired.bind(notices),
       });
       undo.add(() => {
         reconciler.close();
@@ -141,6 +147,7 @@ export class Node {
           { store, config, underlay, facts: now, options: options.engine, previous, ensureEngine, vtepMacs },
           until,
         );
+      probeSubnetFile(options.subnetFile);
       const own = await claim(facts, readPreviousSubnets(options.subnetFile), signal);
       assertNetworkFits(config, facts, own);
 
@@ -148,7 +155,7 @@ export class Node {
       undo.add(() => {
         stop.abort();
       });
-      const parts = { options, undo, config, underlay, netlink, events, reconciler, stop, claim };
+      const parts = { options, undo, config, underlay, netlink, events, reconciler, notices, stop, claim };
       const node = new Node(parts, own, facts);
       await node.#begin(signal);
       ready.node = node;
@@ -232,17 +239,27 @@ export class Node {
   }
 
   #tick(): void {
-    this.#last.dirty ||= this.#parts.events.take().some(isNews);
-    const idle = performance.now() - this.#last.end;
-    const due = this.#last.dirty ? this.#last.cost / busyShare : fullPeriod;
-    if (idle >= due) this.#reconcile();
+    this.#last.dirty ||= this.#hasNews();
+    const { end, cost, dirty } = this.#last;
+    const due = dirty ? 0 : this.#notices.problems.length > 0 ? retryPeriod : fullPeriod;
+    if (performance.now() - end >= Math.max(due, Math.min(cost / busyShare, longestRest))) this.#reconcile();
+  }
+
+  #hasNews(): boolean {
+    try {
+      return this.#parts.events.take().some(isNews);
+    } catch (error) {
+      // Without events there is still the clock.
+      this.#deaf = KerseyError.from(error);
+      return false;
+    }
   }
 
   /** The one way in which anything changes, whatever happened. @returns what is wrong */
   #reconcile(): readonly KerseyError[] {
     const start = performance.now();
     this.#last.dirty = false;
-    const problems: KerseyError[] = [];
+    const problems: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
     const warnings: string[] = [];
     const step = (action: () => void): void => {
       try {
@@ -331,6 +348,7 @@ export class Node {
     this.#facts = seen.facts;
     const basis = [factsKey(seen.facts), this.#leases, this.#own] as const;
     if (this.#basis?.every((part, i) => part === basis[i]) === true) return;
+    const before = this.#desired;
     this.#desired = desiredState({
       config,
       own: this.#own,
@@ -339,6 +357,7 @@ export class Node {
       options: engine,
     });
     this.#basis = basis;
+    if (before !== undefined) logPeerChanges(before, this.#desired, options.log);
   }
 
   #writeSubnetFile({ mtu }: Desired): void {

@@ -34,12 +34,17 @@ export type NetlinkFace = Pick<
 export interface ReconcilerOptions {
   readonly netlink: NetlinkFace;
   readonly openEngine: (config: EngineConfig) => EngineFace;
-  /** Told of every repair, one clause each. */
+  /** Told of every repair, one clause each; of many routes at once in one. */
   readonly onRepair: (kind: RepairKind, what: string) => void;
+  /** Milliseconds from any start; performance.now unless told. */
+  readonly now?: () => number;
 }
 
 interface Overlay {
   engine: EngineFace;
+  readonly openedAt: number;
+  /** How often in a row it was lost soon after it was opened. */
+  readonly losses: number;
   /** Why the engine must be opened again, from when this is found until it is done. */
   lost: string | undefined;
   /** The table that the engine has. */
@@ -50,7 +55,15 @@ interface Overlay {
   routes: ReadonlySet<string>;
 }
 
-/** Unlike any route to a peer: the default metrics, in the kernel's own words. */
+/** An engine that lived as long was well; a shorter life is counted as a loss in a row. In milliseconds. */
+const soundLife = 10_000;
+/** The wait before it is opened again after the second loss in a row, doubled with every further one, and its end. */
+const firstWait = 500;
+const longestWait = 30_000;
+/** How many routes a line of the log names. */
+const namedRoutes = 3;
+
+/** What a route has that names no metric. */
 const defaultMetric: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
 
 export class Reconciler {
@@ -74,7 +87,7 @@ export class Reconciler {
   ensureEngine(family: Family, config: EngineConfig): void {
     const overlay = this.#overlays.get(family);
     if (overlay === undefined) {
-      this.#overlays.set(family, fresh(this.#options.openEngine(config)));
+      this.#overlays.set(family, this.#open(config, 0));
       return;
     }
     const state = overlay.engine.state();
@@ -83,11 +96,34 @@ export class Reconciler {
     this.#reopen(family, overlay, config);
   }
 
-  #reopen(family: Family, { engine, lost }: Overlay, config: EngineConfig): void {
+  #reopen(family: Family, { engine, lost, openedAt, losses }: Overlay, config: EngineConfig): void {
+    const lived = this.#now() - openedAt;
+    const inRow = lost === undefined || lived >= soundLife ? 0 : losses + 1;
+    // Whoever takes the device away time and again shall not make us spin.
+    const wait = inRow < 2 ? 0 : Math.min(longestWait, firstWait * 2 ** (inRow - 2));
+    if (lost !== undefined && lived < wait) {
+      throw new KerseyError(
+        'ENGINE_FAILED',
+        `${lost}, ${inRow} times in a row; the next try is in a moment`,
+        {
+          remedy: 'see who removes it with `ip monitor link`',
+        },
+      );
+    }
     // The old device must be gone before the new one can have its name.
     engine.close();
-    this.#overlays.set(family, fresh(this.#options.openEngine(config)));
+    this.#overlays.set(family, this.#open(config, inRow));
     if (lost !== undefined) this.#repaired('device', `${lost}; made again`);
+  }
+
+  #open(config: EngineConfig, losses: number): Overlay {
+    const engine = this.#options.openEngine(config);
+    const openedAt = this.#now();
+    return { engine, openedAt, losses, lost: undefined, table: undefined, settled: false, routes: new Set() };
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? performance.now();
   }
 
   /** @returns what could not be done */
@@ -189,6 +225,7 @@ export class Reconciler {
     const wanted = new Map(routes.map((route) => [route.dst, route.via]));
     const present = new Set<string>();
     const removals: RouteOperation[] = [];
+    const foreign: string[] = [];
     for (const route of netlink.routes(family, link)) {
       const via = wanted.get(route.dst);
       if (via !== undefined && isAsWished(route, via, family)) {
@@ -196,15 +233,17 @@ export class Reconciler {
       } else if (route.protocol !== RTPROT.KERNEL) {
         removals.push({ action: 'delete', route: asChange(route, link) });
         // A route whose lease has gone is no repair.
-        if (via === undefined && !overlay.routes.has(route.dst)) {
-          this.#repaired('route', `${link.name}: removed the route ${route.dst}, which no lease calls for`);
-        }
+        if (via === undefined && !overlay.routes.has(route.dst)) foreign.push(route.dst);
       }
     }
     const missing = routes.filter(({ dst }) => !present.has(dst));
-    for (const { dst } of missing) {
-      if (overlay.routes.has(dst)) this.#repaired('route', `${link.name}: put back the route ${dst}`);
-    }
+    const lost = missing.map(({ dst }) => dst).filter((dst) => overlay.routes.has(dst));
+    this.#repaired(
+      'route',
+      `${link.name}: removed ${named(foreign)}, which no lease calls for`,
+      foreign.length,
+    );
+    this.#repaired('route', `${link.name}: put back ${named(lost)}`, lost.length);
     const additions = missing.map(({ dst, via }): RouteOperation => {
       return { action: 'replace', route: { dst, via, device: link, onlink: true } };
     });
@@ -213,14 +252,17 @@ export class Reconciler {
     return problems;
   }
 
-  #repaired(kind: RepairKind, what: string): void {
-    this.#repairs[kind]++;
+  #repaired(kind: RepairKind, what: string, times = 1): void {
+    if (times === 0) return;
+    this.#repairs[kind] += times;
     this.#options.onRepair(kind, what);
   }
 }
 
-function fresh(engine: EngineFace): Overlay {
-  return { engine, lost: undefined, table: undefined, settled: false, routes: new Set() };
+function named(routes: readonly string[]): string {
+  const rest = routes.length - namedRoutes;
+  const names = routes.slice(0, namedRoutes).join(', ');
+  return `the route${routes.length === 1 ? '' : 's'} ${names}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
 function isAsWished(route: Route, via: string, family: Family): boolean {

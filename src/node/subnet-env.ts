@@ -78,10 +78,7 @@ export function readPreviousSubnets(file: string): PreviousSubnets {
 }
 
 export function writeSubnetEnv(file: string, env: SubnetEnv): void {
-  const directory = path.dirname(file);
-  const temporary = path.join(directory, `.${path.basename(file)}.${process.pid}`);
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
+  writing(file, (directory, temporary) => {
     withFile(temporary, 'w', (fd) => {
       writeSync(fd, formatSubnetEnv(env));
       fchmodSync(fd, 0o644);
@@ -89,6 +86,23 @@ export function writeSubnetEnv(file: string, env: SubnetEnv): void {
     });
     renameSync(temporary, file);
     withFile(directory, 'r', fsyncSync);
+  });
+}
+
+/** Finds out before anything else is made whether the file can be written. */
+export function probeSubnetFile(file: string): void {
+  writing(file, (_directory, temporary) => {
+    withFile(temporary, 'w', () => undefined);
+    rmSync(temporary);
+  });
+}
+
+function writing(file: string, action: (directory: string, temporary: string) => void): void {
+  const directory = path.dirname(path.resolve(file));
+  const temporary = path.join(directory, `.${path.basename(file)}.${process.pid}`);
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    action(directory, temporary);
   } catch (cause) {
     discard(temporary);
     throw new KerseyError('FILE_UNWRITABLE', `cannot write the subnet file ${file}: ${errnoText(cause)}`, {

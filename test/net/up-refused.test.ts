@@ -170,15 +170,9 @@ t.test('no permission', { skip: skip || skipUnlessInstalled('setpriv') }, async 
 
 t.test('a subnet file that cannot be written', { skip }, async (t) => {
   const w = await world(t);
-  const h1 = w.lab.host('h1');
   writeFileSync(path.join(w.lab.directory, 'file'), '');
   const subnetFile = path.join(w.lab.directory, 'file/subnet.env');
-  const argv = [...kersey, 'up', '--store', `file:${w.store}`, '--iface', 'eth0', '--run-dir', w.runDir];
-  const { stderr, exitCode } = await h1.exec([...argv, '--subnet-file', subnetFile], { anyExit: true });
-  t.equal(exitCode, 1);
-  t.match(stderr, /^kersey: FILE_UNWRITABLE: .*file\/subnet\.env/m);
-  t.notMatch((await h1.exec(['ip', 'link'])).stdout, /flannel/);
-  t.same(readdirSync(w.runDir), []);
+  await refused(t, { ...w, subnetFile }, /FILE_UNWRITABLE: .*file\/subnet\.env/);
 });
 
 t.test('the command line', async (t) => {

@@ -26,6 +26,8 @@ class FakeHost implements NetlinkFace {
   /** Changes so far, to see that none are made in vain. */
   changes = 0;
   tables = 0;
+  clock: number | undefined;
+  minutes = 0;
   refuseRoutes = false;
   refuseEngine: KerseyError | undefined;
   #index = 3;
@@ -171,7 +173,12 @@ function reconciler(host: FakeHost): { reconciler: Reconciler; repairs: [RepairK
   const onRepair = (kind: RepairKind, what: string): void => {
     repairs.push([kind, what]);
   };
-  return { reconciler: new Reconciler({ netlink: host, openEngine: host.openEngine, onRepair }), repairs };
+  // Every look at the clock is a minute later, but where a test sets it.
+  const now = (): number => host.clock ?? (host.minutes += 60_000);
+  return {
+    reconciler: new Reconciler({ netlink: host, openEngine: host.openEngine, onRepair, now }),
+    repairs,
+  };
 }
 
 /** What the host must look like. */
@@ -324,4 +331,41 @@ t.test('what is refused is reported each time, is no repair, and is done when it
   t.same(loop.apply(desired([2, 3])), []);
   t.same(seen(host), wanted([2, 3]));
   t.same(repairs, [['device', 'the device flannel.1 was deleted; made again']]);
+});
+
+t.test('a device that is taken away time and again is made again ever more slowly', async (t) => {
+  const host = new FakeHost();
+  host.clock = 0;
+  const { reconciler: loop } = reconciler(host);
+  loop.apply(desired([2]));
+  const lose = (): readonly KerseyError[] => {
+    host.deleteDevice();
+    return loop.apply(desired([2]));
+  };
+  t.same(lose(), [], 'the first time at once');
+  t.match(lose(), [{ code: 'ENGINE_FAILED', message: /2 times in a row/ }]);
+  host.clock += 499;
+  t.equal(loop.apply(desired([2])).length, 1);
+  host.clock += 1;
+  t.same(loop.apply(desired([2])), []);
+  t.equal(lose().length, 1);
+  host.clock += 999;
+  t.equal(loop.apply(desired([2])).length, 1);
+  host.clock += 1;
+  t.same(loop.apply(desired([2])), []);
+  host.clock += 10_000;
+  t.same(lose(), [], 'after it lived for a while, at once again');
+});
+
+t.test('many routes are told in one line', async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop, repairs } = reconciler(host);
+  const peers = Array.from({ length: 200 }, (_, i) => i + 2);
+  loop.apply(desired(peers));
+  host.routeTable.clear();
+  loop.apply(desired(peers));
+  t.same(repairs, [
+    ['route', 'flannel.1: put back the routes 10.5.2.0/24, 10.5.3.0/24, 10.5.4.0/24 and 197 more'],
+  ]);
+  t.equal(loop.repairs.route, 200);
 });
