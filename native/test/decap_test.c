@@ -224,7 +224,8 @@ struct admission {
 static const struct admission admissions[] = {
     {"a peer", outer_a, SRC4, DST4, KY_DROP_NONE, KY_DROP_NONE, KY_DROP_NONE},
     {"a peer, IPv6", outer_a, SRC6, DST6, KY_DROP_NONE, KY_DROP_NONE, KY_DROP_NONE},
-    {"the peer's VTEP address", outer_a, "10.1.0.0", DST4, KY_DROP_NONE, KY_DROP_NONE, KY_DROP_NONE},
+    {"the peer's VTEP address", outer_a, "10.1.0.0", DST4, KY_DROP_NONE, KY_DROP_NONE,
+     KY_DROP_NONE},
     {"our VTEP address", outer_a, SRC4, "10.2.0.0", KY_DROP_NONE, KY_DROP_NONE, KY_DROP_NONE},
     {"a stranger", outer_stranger, SRC4, DST4, KY_DROP_RX_UNKNOWN_SOURCE, KY_DROP_RX_INNER_SOURCE,
      KY_DROP_RX_UNKNOWN_SOURCE},
@@ -238,7 +239,8 @@ static const struct admission admissions[] = {
      KY_DROP_RX_INNER_SOURCE, KY_DROP_NONE},
     {"a peer in what another holds of its subnet", outer_a, "10.1.0.200", DST4,
      KY_DROP_RX_INNER_SOURCE, KY_DROP_RX_INNER_SOURCE, KY_DROP_NONE},
-    {"the other, which holds it", outer_b, "10.1.0.200", DST4, KY_DROP_NONE, KY_DROP_NONE, KY_DROP_NONE},
+    {"the other, which holds it", outer_b, "10.1.0.200", DST4, KY_DROP_NONE, KY_DROP_NONE,
+     KY_DROP_NONE},
     {"IPv6 that the peer does not hold", outer_b, SRC6, DST6, KY_DROP_RX_INNER_SOURCE,
      KY_DROP_RX_INNER_SOURCE, KY_DROP_NONE},
     {"for another subnet", outer_a, SRC4, "10.3.0.1", KY_DROP_RX_NOT_LOCAL, KY_DROP_RX_NOT_LOCAL,
@@ -269,9 +271,18 @@ static void test_admission(void) {
 }
 
 static void test_martians(void) {
-    static const char *const sources[] = {"0.0.0.0",   "0.1.2.3",   "127.0.0.1", "127.255.255.255",
-                                          "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
-                                          "::",        "::1",       "ff02::1",   "ff0e::1",
+    static const char *const sources[] = {"0.0.0.0",
+                                          "0.1.2.3",
+                                          "127.0.0.1",
+                                          "127.255.255.255",
+                                          "224.0.0.1",
+                                          "239.1.1.1",
+                                          "240.0.0.1",
+                                          "255.255.255.255",
+                                          "::",
+                                          "::1",
+                                          "ff02::1",
+                                          "ff0e::1",
                                           "::ffff:10.1.0.1"};
     for (unsigned i = 0; i < sizeof sources / sizeof *sources; i++)
         for (unsigned mode = 0; mode < 4; mode++) {
@@ -298,7 +309,8 @@ static void test_ecn(void) {
                 d.tos = (uint8_t)(0x20 | outer);
                 check_case("IPv%u, ECN outside %u, inside %u", version, outer, inner);
                 receive(d);
-                bool drop = outer == 3 && inner == 0, mark = outer == 3 && (inner == 1 || inner == 2);
+                bool drop = outer == 3 && inner == 0,
+                     mark = outer == 3 && (inner == 1 || inner == 2);
                 check_dropped(drop ? KY_DROP_RX_ECN : KY_DROP_NONE, 1);
                 CHECK_EQ(ky_get(&counters.rx_ecn_marked), mark);
                 struct oracle_ip ip;
@@ -340,13 +352,15 @@ static void test_trains(void) {
     static const struct {
         unsigned count;
         size_t each, last;
-    } cases[] = {{2, 100, 100}, {2, 100, 1}, {10, 1398, 1398}, {45, 1398, 5}, {64, 10, 10}, {64, 1, 1}};
+    } cases[] = {{2, 100, 100}, {2, 100, 1},  {10, 1398, 1398},
+                 {45, 1398, 5}, {64, 10, 10}, {64, 1, 1}};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
         for (unsigned partial = 0; partial < 2; partial++) {
             struct oracle_spec s = plain(4, ORACLE_TCP, 0);
             s.check = partial ? ORACLE_PARTIAL : ORACLE_COMPLETE;
             reset();
-            struct ky_datagram d = datagram(train(&s, cases[i].count, cases[i].each, cases[i].last));
+            struct ky_datagram d =
+                datagram(train(&s, cases[i].count, cases[i].each, cases[i].last));
             d.gro = (uint16_t)(KY_ENCAP_LEN + 40 + cases[i].each);
             check_case("%u frames of %zu, last %zu%s", cases[i].count, cases[i].each, cases[i].last,
                        partial ? ", partial" : "");

@@ -34,8 +34,8 @@ static void take(void *ctx, const struct ky_run *runs, unsigned count) {
             uint32_t left = runs[i].len - at, len = left < runs[i].frame ? left : runs[i].frame;
             REQUIRE(frame_count < FRAMES && arena_used + len <= ARENA);
             memcpy(arena + arena_used, runs[i].buf + at, len);
-            frames[frame_count++] = (struct frame){
-                runs[i].peer, arena + arena_used, len, runs[i].port, runs[i].tos};
+            frames[frame_count++] =
+                (struct frame){runs[i].peer, arena + arena_used, len, runs[i].port, runs[i].tos};
             arena_used += len;
         }
 }
@@ -94,7 +94,8 @@ static enum ky_drop push(const struct oracle_spec *s, struct ky_vnet vnet) {
 
 static const struct ky_vnet no_offload = {0};
 
-static void check_frame(const struct frame *f, const uint8_t *want, size_t len, const uint8_t mac[6]) {
+static void check_frame(const struct frame *f, const uint8_t *want, size_t len,
+                        const uint8_t mac[6]) {
     if (!CHECK_EQ(f->len, KY_ENCAP_LEN + len))
         return;
     CHECK_EQ(oracle_get32(f->bytes), 0x08000000);
@@ -180,7 +181,8 @@ static void test_ecn(void) {
             if (CHECK_EQ(frame_count, 1)) {
                 CHECK_EQ(frames[0].tos, outer[tos & 3]);
                 struct oracle_ip ip;
-                CHECK(oracle_parse(frames[0].bytes + KY_ENCAP_LEN, frames[0].len - KY_ENCAP_LEN, &ip));
+                CHECK(oracle_parse(frames[0].bytes + KY_ENCAP_LEN, frames[0].len - KY_ENCAP_LEN,
+                                   &ip));
                 CHECK_EQ(ip.tos, tos); // the inner one is as it was
             }
         }
@@ -276,13 +278,11 @@ static void test_refusals(void) {
     static const struct {
         const char *to;
         enum ky_drop reason;
-    } cases[] = {{"10.9.0.1", KY_DROP_TX_NO_PEER},
-                 {"fd09::1", KY_DROP_TX_NO_PEER},
-                 {"::ffff:10.2.0.1", KY_DROP_TX_NO_PEER}, // IPv6, though written like B's
-                 {"224.0.0.1", KY_DROP_TX_MULTICAST},
-                 {"239.255.255.255", KY_DROP_TX_MULTICAST},
-                 {"255.255.255.255", KY_DROP_TX_MULTICAST},
-                 {"ff02::1", KY_DROP_TX_MULTICAST}};
+    } cases[] = {
+        {"10.9.0.1", KY_DROP_TX_NO_PEER},          {"fd09::1", KY_DROP_TX_NO_PEER},
+        {"::ffff:10.2.0.1", KY_DROP_TX_NO_PEER}, // IPv6, though written like B's
+        {"224.0.0.1", KY_DROP_TX_MULTICAST},       {"239.255.255.255", KY_DROP_TX_MULTICAST},
+        {"255.255.255.255", KY_DROP_TX_MULTICAST}, {"ff02::1", KY_DROP_TX_MULTICAST}};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct oracle_spec s = plain(strchr(cases[i].to, ':') ? 6 : 4, ORACLE_UDP, 10);
         REQUIRE(inet_pton(s.version == 4 ? AF_INET : AF_INET6, cases[i].to, s.dst) == 1);
@@ -307,7 +307,8 @@ static void test_refusals(void) {
 
 static void test_bad_offload(void) {
     struct oracle_spec s = plain(4, ORACLE_TCP, 3000);
-    struct ky_vnet good = {.flags = 1, .gso_type = 1, .gso_size = 1000, .csum_start = 20, .csum_offset = 16};
+    struct ky_vnet good = {
+        .flags = 1, .gso_type = 1, .gso_size = 1000, .csum_start = 20, .csum_offset = 16};
     struct ky_vnet bad[6] = {good, good, good, good, good, {0}};
     bad[0].gso_size = 0;
     bad[1].gso_type = KY_VNET_GSO_TCPV6;
