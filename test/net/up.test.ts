@@ -335,3 +335,46 @@ t.test('both families', { skip }, async (t) => {
   t.equal(await d1.end('SIGINT'), 0);
   t.notMatch(await text(w.h1, 'ip', 'link'), /flannel/);
 });
+
+t.test('IPv6 alone', { skip }, async (t) => {
+  const w = await world(t, {
+    EnableIPv4: false,
+    EnableIPv6: true,
+    IPv6Network: 'fd00:5::/48',
+    Backend: { Type: 'vxlan' },
+  });
+  const [d1, d2] = await pair(w);
+  const a2 = await d2.address();
+  await reaches(t, w.h1, a2);
+  t.notMatch(await text(w.h1, 'ip', 'link'), /flannel\.1/, 'no device of IPv4');
+  t.match(
+    await text(w.h1, ...kersey, 'status', '--run-dir', d1.runDir),
+    /lease +fd00:5:0:[\da-f]+::\/64, known to peers as fd78::1/,
+  );
+});
+
+t.test('behind a NAT: peers are told the outside, frames leave from the inside', { skip }, async (t) => {
+  const w = await world(t);
+  const d1 = w.start(w.h1, '--public-ip', '203.0.113.1');
+  const status = await d1.ready();
+  t.match(status, { lease: { publicIP: '203.0.113.1' }, underlay: { address: '192.168.78.1' } });
+  t.match(Object.values(leasesIn(w.store)), [{ PublicIP: '203.0.113.1' }]);
+});
+
+t.test('the log as JSON lines', { skip }, async (t) => {
+  const w = await world(t);
+  const d1 = w.start(w.h1, '-o', 'json', '--disable', 'udp-gso', '--allow-unknown-sources');
+  const status = await d1.ready();
+  t.match(status.warnings, [/--allow-unknown-sources/]);
+  t.match(
+    status.overlays[0]?.features.find(({ name }) => name === 'udp-gso'),
+    { on: false, reason: /by option/ },
+  );
+  await d1.end();
+  const lines = d1.process.stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { level: string; time: string; msg: string; device?: string });
+  t.ok(lines.some(({ device, msg }) => device === 'flannel.1' && msg.includes('UDP port 8472')));
+  t.ok(lines.every(({ level, time }) => /^(info|warn)$/.test(level) && !Number.isNaN(Date.parse(time))));
+});
