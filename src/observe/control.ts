@@ -124,7 +124,9 @@ export class ControlServer {
  */
 export async function askDaemons(runDir: string): Promise<readonly Status[]> {
   const directory = controlDirectory(runDir);
-  const answers = await Promise.all(socketsIn(directory).map((name) => askDaemon(path.join(directory, name))));
+  const answers = await Promise.all(
+    socketsIn(directory).map((name) => askDaemon(path.join(directory, name))),
+  );
   const statuses = answers.filter((answer) => answer !== undefined);
   if (statuses.length > 0) return statuses;
   throw new KerseyError('DAEMON_NOT_RUNNING', `no daemon answers in this network namespace (${directory})`, {
