@@ -25,7 +25,12 @@ export async function* fileChanges(file: string, signal: AbortSignal): AsyncGene
     bell.ring();
   };
   const sentry = new Sentry(file, ring);
-  signal.addEventListener('abort', ring);
+  // At once, also when the reader never asks for the next change.
+  const end = (): void => {
+    sentry.stop();
+    bell.ring();
+  };
+  signal.addEventListener('abort', end);
   try {
     await sentry.start();
     while (!signal.aborted) {
@@ -36,7 +41,7 @@ export async function* fileChanges(file: string, signal: AbortSignal): AsyncGene
       await settle(bell, signal);
     }
   } finally {
-    signal.removeEventListener('abort', ring);
+    signal.removeEventListener('abort', end);
     sentry.stop();
   }
 }
