@@ -15,6 +15,7 @@ import { testNative } from './test-native.mjs';
 import { exitOf } from './test/exit.mjs';
 import { closingLine, ONE_FAILURE, sum } from './test/tally.mjs';
 import { testTypeScript } from './test/tap.mjs';
+import { TREES } from './test/trees.mjs';
 
 const args = process.argv.slice(2);
 const files = args.filter((arg) => !arg.startsWith('-'));
@@ -40,9 +41,22 @@ async function run() {
     return [ONE_FAILURE];
   }
   const tallies = [];
-  if (native.length > 0)
-    tallies.push(await testNative(native.map((file) => path.parse(file).name).join('|')));
-  else if (files.length === 0) tallies.push(await testNative());
+  if (files.length === 0) tallies.push(await testNative());
+  else if (native.length > 0) tallies.push(await testNative(selectionOf(native)));
   if (typescript) tallies.push(await testTypeScript(rest));
   return tallies;
+}
+
+/**
+ * The C tests made from these files, and the trees they are in. A test bears its file's name, after a prefix
+ * in some folders.
+ * @param {readonly string[]} sources
+ */
+function selectionOf(sources) {
+  const names = sources.map((file) => path.parse(file).name).join('|');
+  const fuzz = (/** @type {string} */ file) => file.startsWith('native/fuzz/');
+  const trees = TREES.filter((tree) =>
+    sources.some((file) => fuzz(file) === (tree.sources === 'native/fuzz')),
+  );
+  return { pattern: `(^|[._-])(${names})$`, trees };
 }
