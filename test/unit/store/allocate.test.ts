@@ -216,6 +216,6 @@ void t.test(
       }),
     );
     t.pass('holds');
-  t.end();
+    t.end();
   },
 );
