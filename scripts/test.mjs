@@ -15,7 +15,6 @@ import { testNative } from './test-native.mjs';
 import { exitOf } from './test/exit.mjs';
 import { closingLine, ONE_FAILURE, sum } from './test/tally.mjs';
 import { testTypeScript } from './test/tap.mjs';
-import { TREES } from './test/trees.mjs';
 
 const args = process.argv.slice(2);
 const files = args.filter((arg) => !arg.startsWith('-'));
@@ -42,21 +41,15 @@ async function run() {
   }
   const tallies = [];
   if (files.length === 0) tallies.push(await testNative());
-  else if (native.length > 0) tallies.push(await testNative(selectionOf(native)));
+  else if (native.length > 0) tallies.push(await testNative(patternOf(native)));
   if (typescript) tallies.push(await testTypeScript(rest));
   return tallies;
 }
 
 /**
- * The C tests made from these files, and the trees they are in. A test bears its file's name, after a prefix
- * in some folders.
+ * Matches the C tests made from these files. A test bears its file's name, in some folders after a prefix.
  * @param {readonly string[]} sources
  */
-function selectionOf(sources) {
-  const names = sources.map((file) => path.parse(file).name).join('|');
-  const fuzz = (/** @type {string} */ file) => file.startsWith('native/fuzz/');
-  const trees = TREES.filter((tree) =>
-    sources.some((file) => fuzz(file) === (tree.sources === 'native/fuzz')),
-  );
-  return { pattern: `(^|[._-])(${names})$`, trees };
+function patternOf(sources) {
+  return `(^|[.])(${sources.map((file) => path.parse(file).name).join('|')})$`;
 }
