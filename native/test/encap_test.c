@@ -309,14 +309,15 @@ static void test_bad_offload(void) {
     struct oracle_spec s = plain(4, ORACLE_TCP, 3000);
     struct ky_vnet good = {
         .flags = 1, .gso_type = 1, .gso_size = 1000, .csum_start = 20, .csum_offset = 16};
-    struct ky_vnet bad[6] = {good, good, good, good, good, {0}};
+    struct ky_vnet bad[7] = {good, good, good, good, good, {0}, {0}};
     bad[0].gso_size = 0;
     bad[1].gso_type = KY_VNET_GSO_TCPV6;
     bad[2].gso_type = KY_VNET_GSO_UDP_L4;
     bad[3].csum_start = 24;
     bad[4].flags = 0;
     bad[5] = (struct ky_vnet){.flags = 1, .csum_start = 1400, .csum_offset = 49};
-    for (unsigned i = 0; i < 6; i++) {
+    bad[6] = (struct ky_vnet){.flags = 1, .csum_start = 0, .csum_offset = 2}; // in the IP header
+    for (unsigned i = 0; i < 7; i++) {
         if (i == 5)
             s.payload_len = MTU - 40;
         reset();

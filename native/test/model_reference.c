@@ -155,7 +155,7 @@ static enum ky_drop send_packet(struct sending *s, const struct ky_vnet *v, cons
     memcpy(copy, p, ip->len);
     if (v->flags & KY_VNET_NEEDS_CSUM) {
         size_t field = (size_t)v->csum_start + v->csum_offset;
-        if (field + 2 > ip->len)
+        if (v->csum_start < ip->l4 || field + 2 > ip->len)
             return KY_DROP_TX_BAD_OFFLOAD;
         unsigned sum = oracle_sum(copy + v->csum_start, ip->len - v->csum_start, 0);
         oracle_put16(copy + field, sum == 0xffff ? 0xffff : 0xffff - sum);

@@ -121,7 +121,7 @@ void traffic_flow(struct random *r, const struct model_world *w, struct traffic_
     const struct model_prefix *p = &w->node[to].own[random_below(r, w->node[to].own_count)];
     unsigned version = p->base.version;
     struct model_address dst =
-        random_one_in(r, 25) ? odd_address(r, version) : traffic_address_in(r, p);
+        random_one_in(r, 12) ? odd_address(r, version) : traffic_address_in(r, p);
     struct model_address src =
         random_one_in(r, 12)
             ? odd_address(r, version)
