@@ -4,6 +4,7 @@
 //     node scripts/setup.mjs runtime    to run: Debian packages, node_modules, the engine, dist/      (default)
 //     node scripts/setup.mjs dev        to test: the same and what the tests use
 //     node scripts/setup.mjs native     for the C tests: Debian packages only
+//     node scripts/setup.mjs fuzz       for libFuzzer: Debian packages only
 //     node scripts/setup.mjs check      to check types, lint and formats: node_modules only
 //     node scripts/setup.mjs prepare    what npm runs after an install by hand: builds, never calls apt or npm
 //
@@ -30,6 +31,7 @@ const MODES = {
   runtime: { purposes: ['build', 'demo'], modules: true, oracle: false, build: true },
   dev: { purposes: ['build', 'demo', 'test'], modules: true, oracle: true, build: true },
   native: { purposes: ['build', 'test'], modules: false, oracle: false, build: false },
+  fuzz: { purposes: ['build', 'test', 'fuzz'], modules: false, oracle: false, build: false },
   check: { purposes: [], modules: true, oracle: false, build: false },
   prepare: { purposes: [], modules: false, oracle: false, build: true },
 };

@@ -11,7 +11,7 @@ import process from 'node:process';
 import { nodeHeaders } from './node.mjs';
 import { runQuietly, say } from './quiet.mjs';
 
-/** @typedef {'build' | 'demo' | 'test'} Purpose */
+/** @typedef {'build' | 'demo' | 'test' | 'fuzz'} Purpose */
 
 /**
  * @typedef {object} SystemPackage
@@ -45,12 +45,11 @@ export const SYSTEM_PACKAGES = [
   { name: 'procps', use: 'sets kernel parameters', purpose: 'demo', present: () => program('sysctl') },
   { name: 'cmake', use: 'builds the C tests', purpose: 'test', present: () => program('cmake') },
   { name: 'ninja-build', use: 'builds the C tests', purpose: 'test', present: () => program('ninja') },
-  { name: 'clang', use: 'compiles the fuzz targets', purpose: 'test', present: () => program('clang') },
-  { name: 'libclang-rt-dev', use: 'links the fuzz targets', purpose: 'test', present: hasFuzzerRuntime },
-  { name: 'llvm', use: 'names functions in sanitizer reports', purpose: 'test', present: hasSymbolizer },
+  { name: 'clang', use: 'compiles the fuzz targets', purpose: 'fuzz', present: () => program('clang') },
+  { name: 'libclang-rt-dev', use: 'links the fuzz targets', purpose: 'fuzz', present: hasFuzzerRuntime },
+  { name: 'llvm', use: 'names functions in sanitizer reports', purpose: 'fuzz', present: hasSymbolizer },
   { name: 'tshark', use: 'judges packets', purpose: 'test', present: () => program('tshark') },
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
-  { name: 'valgrind', use: 'checks the engine', purpose: 'test', present: () => program('valgrind') },
 ];
 
 /**
