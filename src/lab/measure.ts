@@ -22,21 +22,12 @@ export interface Ping {
 export async function ping(
   from: Host,
   address: string,
-  options: { count?: number; intervalS?: number; size?: number } = {},
+  options: { count?: number; intervalS?: number; size?: number; timeoutS?: number } = {},
 ): Promise<Ping> {
-  const { count = 3, intervalS = 0.01, size = 56 } = options;
+  const { count = 3, intervalS = 0.01, size = 56, timeoutS = 1 } = options;
   const argv = [
-    'ping',
-    '-n',
-    '-q',
-    '-c',
-    String(count),
-    '-i',
-    String(intervalS),
-    '-W',
-    '1',
-    '-s',
-    String(size),
+    ...['ping', '-n', '-q', '-c', String(count), '-i', String(intervalS)],
+    ...['-W', String(timeoutS), '-s', String(size)],
   ];
   const { stdout, stderr, exitCode } = await from.exec([...argv, address], { anyExit: true });
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);

@@ -1,7 +1,7 @@
 // A lab whose hosts are joined by an overlay network: some on Kersey's engine, some on kernel vxlan as flannel sets
 // it up, all of them reading one store file.
 //
-// The kernel hosts' leases are written into the store file by hand before any daemon starts; the daemons claim theirs.
+// The leases of all other hosts are written into the store file by hand before any daemon starts; the daemons claim theirs.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,8 @@ import { Lab, type LabOptions } from './lab.ts';
 import { setOffloads, type OffloadProfile } from './offloads.ts';
 import { leaseEntry, leasesOf, readStoreFile } from './store-file.ts';
 
-export type Dataplane = 'engine' | 'kernel';
+/** 'none': a host with a lease and without a VTEP, for frames made by hand. */
+export type Dataplane = 'engine' | 'kernel' | 'none';
 
 export interface OverlayHost {
   readonly name: string;
@@ -122,7 +123,7 @@ export class Overlay {
     const leases = hosts.flatMap((spec, index) =>
       spec.dataplane === 'engine'
         ? []
-        : [leaseEntry(this.vni, this.#kernelLease(4, index), this.#lease6(index))],
+        : [leaseEntry(this.vni, this.#writtenLease(4, index), this.#lease6(index))],
     );
     writeFileSync(this.storeFile, JSON.stringify({ config, leases: Object.fromEntries(leases) }, null, 2));
   }
@@ -151,15 +152,15 @@ export class Overlay {
         vni: this.vni,
         port: this.#options.port ?? 8472,
         underlayMtu: this.#options.mtu ?? 1500,
-        own: this.#kernelLease(family, index),
+        own: this.#writtenLease(family, index),
       });
       // It ends with the overlay; a failing `ip` shows as a route that never comes.
       vxlan.follow(this.storeFile, this.#following.signal).catch(() => undefined);
     }
   }
 
-  /** The lease written by hand for the kernel host with this index; far from where the allocator begins. */
-  #kernelLease(family: 4 | 6, index: number): VtepLease {
+  /** The lease written by hand for the host with this index; far from where the allocator begins. */
+  #writtenLease(family: 4 | 6, index: number): VtepLease {
     const { address4, address6 } = this.lab.hosts[index] ?? { address4: '', address6: '' };
     const mac = `02:6b:79:00:0${String(family)}:${(index + 1).toString(16).padStart(2, '0')}`;
     return family === 4
@@ -168,7 +169,7 @@ export class Overlay {
   }
 
   #lease6(index: number): VtepLease | undefined {
-    return this.#options.dualStack === true ? this.#kernelLease(6, index) : undefined;
+    return this.#options.dualStack === true ? this.#writtenLease(6, index) : undefined;
   }
 
   #memberOf(spec: OverlayHost, engine: EngineHost | undefined): Member {
@@ -187,6 +188,7 @@ export class Overlay {
   }
 
   async #awaitRoutes(member: Member): Promise<void> {
+    if (member.dataplane === 'none') return;
     const others = this.members.filter((other) => other !== member);
     const wanted = others.flatMap(({ lease4, lease6 }) => [
       lease4.subnet,

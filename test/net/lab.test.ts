@@ -10,8 +10,8 @@ import { Lab } from '../../src/lab/lab.ts';
 import { ping } from '../../src/lab/measure.ts';
 import { readOffloads, setOffloads } from '../../src/lab/offloads.ts';
 import { PayloadReceiver } from '../../src/lab/payload.ts';
-import { nodeCommand } from '../../src/lab/self.ts';
 import { listNamespaces, sweepLeftovers } from '../../src/lab/sweep.ts';
+import { testProgram } from '../lib/program.ts';
 import { skipUnlessRoot } from '../lib/requirements.ts';
 
 const skip = skipUnlessRoot();
@@ -139,9 +139,8 @@ t.test('a program that is not installed is one clear error', async (t) => {
 });
 
 async function labInAnotherProcess(): Promise<{ child: ReturnType<typeof spawn>; id: string }> {
-  const [node = '', ...args] = nodeCommand('lab/self');
-  const script = new URL('../lib/hold-lab.ts', import.meta.url).pathname;
-  const child = spawn(node, [...args.slice(0, -1), script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [node = '', ...args] = testProgram('hold-lab');
+  const child = spawn(node, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const [id] = (await once(child.stdout, 'data')) as [Buffer];
   return { child, id: id.toString().trim() };
 }
