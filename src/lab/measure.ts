@@ -18,13 +18,19 @@ export interface Ping {
   readonly avgUs: number | undefined;
 }
 
-/** Back-to-back pings when `intervalS` is 0.0005 or less: ping rounds it to "as soon as the answer is there". */
+/**
+ * Back-to-back pings when `intervalS` is 0.0005 or less: ping rounds it to "as soon as the answer is there".
+ *
+ * After the last one, ping waits for answers only twice the longest round trip or one interval, whichever is more
+ * (iputils, `schedule_exit`; `-W` counts only until the first answer). On a busy machine a short interval would
+ * therefore report answers as lost that arrived a moment later.
+ */
 export async function ping(
   from: Host,
   address: string,
   options: { count?: number; intervalS?: number; size?: number; timeoutS?: number } = {},
 ): Promise<Ping> {
-  const { count = 3, intervalS = 0.01, size = 56, timeoutS = 1 } = options;
+  const { count = 3, intervalS = 0.1, size = 56, timeoutS = 1 } = options;
   const argv = [
     ...['ping', '-n', '-q', '-c', String(count), '-i', String(intervalS)],
     ...['-W', String(timeoutS), '-s', String(size)],
