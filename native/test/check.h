@@ -29,6 +29,8 @@ __attribute__((format(printf, 1, 2), unused)) static void check_case(const char 
 __attribute__((unused)) static int check_report(void) {
     if (check_failures > 0)
         fprintf(stderr, "%lu of %lu checks failed\n", check_failures, check_count);
+    else
+        printf("%lu checks\n", check_count);
     return check_failures > 0;
 }
 

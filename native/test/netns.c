@@ -4,18 +4,28 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "../system/netlink.h"
 #include "check.h"
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
 
 enum { ETHERTYPE_ALL = 3, ETHERTYPE_4 = 0x0800, ETHERTYPE_6 = 0x86dd };
 
@@ -45,11 +55,17 @@ static void enter_as_user(void) {
         skip("no user namespace to be had");
 }
 
+static void prepare(void) {
+    if (netns_link_up("lo") != 0)
+        skip("lo does not come up");
+    // Devices made from here on are silent: no router solicitations, no multicast listener reports.
+    (void)write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+}
+
 void netns_enter(void) {
     if (unshare(CLONE_NEWNET) != 0)
         enter_as_user();
-    if (netns_link_up("lo") != 0)
-        skip("lo does not come up");
+    prepare();
 }
 
 void netns_need_tun(void) {
@@ -59,44 +75,177 @@ void netns_need_tun(void) {
     close(fd);
 }
 
-static int request(unsigned long code, void *arg) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+int netns_self(void) {
+    int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        skip("/proc/thread-self/ns/net");
+    return fd;
+}
+
+void netns_set(int fd) {
+    if (setns(fd, CLONE_NEWNET) != 0)
+        skip("setns");
+}
+
+int netns_new(void) {
+    int before = netns_self();
+    if (unshare(CLONE_NEWNET) != 0)
+        skip("no second network namespace to be had");
+    prepare();
+    int fd = netns_self();
+    netns_set(before);
+    close(before);
+    return fd;
+}
+
+// ---- links and addresses ----
+
+static int request(int family, unsigned long code, void *arg) {
+    int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int err = fd < 0 || ioctl(fd, code, arg) < 0 ? -errno : 0;
     if (fd >= 0)
         close(fd);
     return err;
 }
 
-int netns_link_up(const char *device) {
+static struct ifreq named(const char *device) {
     struct ifreq ifr = {0};
     snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", device);
-    int err = request(SIOCGIFFLAGS, &ifr);
+    return ifr;
+}
+
+int netns_link_up(const char *device) {
+    struct ifreq ifr = named(device);
+    int err = request(AF_INET, SIOCGIFFLAGS, &ifr);
     ifr.ifr_flags |= IFF_UP;
-    return err != 0 ? err : request(SIOCSIFFLAGS, &ifr);
+    return err != 0 ? err : request(AF_INET, SIOCSIFFLAGS, &ifr);
+}
+
+bool netns_link_is_up(const char *device) {
+    struct ifreq ifr = named(device);
+    return request(AF_INET, SIOCGIFFLAGS, &ifr) == 0 && (ifr.ifr_flags & IFF_UP) != 0;
 }
 
 int netns_link_mtu(const char *device, int mtu) {
-    struct ifreq ifr = {.ifr_mtu = mtu};
-    snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", device);
-    return request(SIOCSIFMTU, &ifr);
+    struct ifreq ifr = named(device);
+    ifr.ifr_mtu = mtu;
+    return request(AF_INET, SIOCSIFMTU, &ifr);
+}
+
+bool netns_has_link(const char *device) {
+    return if_nametoindex(device) != 0;
+}
+
+int netns_add_ip4(const char *device, const char *address, int bits) {
+    struct ifreq ifr = named(device);
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    inet_pton(AF_INET, address, &in.sin_addr);
+    memcpy(&ifr.ifr_addr, &in, sizeof in);
+    int err = request(AF_INET, SIOCSIFADDR, &ifr);
+    in.sin_addr.s_addr = htonl(bits == 0 ? 0 : ~0u << (32 - bits));
+    memcpy(&ifr.ifr_netmask, &in, sizeof in);
+    return err != 0 ? err : request(AF_INET, SIOCSIFNETMASK, &ifr);
 }
 
 int netns_add_ip6(const char *device, const char *address, int bits) {
+    char path[80];
     struct { // struct in6_ifreq of linux/ipv6.h, which does not go together with netinet/in.h
         struct in6_addr addr;
         uint32_t prefixlen;
         int ifindex;
     } ifr = {.prefixlen = (uint32_t)bits, .ifindex = (int)if_nametoindex(device)};
     inet_pton(AF_INET6, address, &ifr.addr);
-    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int err = fd < 0 || ioctl(fd, SIOCSIFADDR, &ifr) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return err;
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/accept_dad", device);
+    (void)write_file(path, "0"); // usable at once
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", device);
+    (void)write_file(path, "0");
+    return request(AF_INET6, SIOCSIFADDR, &ifr);
 }
 
+// ---- netlink: what ioctl cannot do ----
+
+struct message {
+    _Alignas(struct nlmsghdr) uint8_t bytes[512];
+    size_t len;
+};
+
+static void put(struct message *m, const void *data, size_t len) {
+    REQUIRE(m->len + NLMSG_ALIGN(len) <= sizeof m->bytes);
+    if (len > 0)
+        memcpy(m->bytes + m->len, data, len);
+    m->len += NLMSG_ALIGN(len);
+}
+
+// Returns where it begins, for end_nest.
+static size_t attribute(struct message *m, uint16_t type, const void *data, size_t len) {
+    struct rtattr a = {.rta_len = (uint16_t)RTA_LENGTH(len), .rta_type = type};
+    size_t at = m->len;
+    put(m, &a, sizeof a);
+    put(m, data, len);
+    return at;
+}
+
+static void end_nest(struct message *m, size_t at) {
+    uint16_t len = (uint16_t)(m->len - at);
+    memcpy(m->bytes + at, &len, sizeof len);
+}
+
+static void begin_link(struct message *m, uint16_t type, uint16_t flags, unsigned index) {
+    struct nlmsghdr h = {.nlmsg_type = type, .nlmsg_flags = flags};
+    struct ifinfomsg info = {.ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    m->len = 0;
+    put(m, &h, sizeof h);
+    put(m, &info, sizeof info);
+}
+
+static int send_message(struct message *m) {
+    struct nlmsghdr h;
+    struct nlmsgerr answer;
+    uint8_t *reply;
+    size_t reply_len;
+    int fd, err;
+    memcpy(&h, m->bytes, sizeof h);
+    h.nlmsg_len = (uint32_t)m->len;
+    memcpy(m->bytes, &h, sizeof h);
+    if ((err = ky_netlink_open(NETLINK_ROUTE, 0, &fd)) != 0)
+        return err;
+    err = ky_netlink_request(fd, m->bytes, m->len, &reply, &reply_len);
+    close(fd);
+    if (err != 0)
+        return err;
+    memcpy(&h, reply, sizeof h);
+    memcpy(&answer, reply + sizeof h, sizeof answer.error);
+    free(reply);
+    return h.nlmsg_type == NLMSG_ERROR ? answer.error : -EPROTO;
+}
+
+int netns_link_delete(const char *device) {
+    struct message m;
+    begin_link(&m, RTM_DELLINK, 0, if_nametoindex(device));
+    return send_message(&m);
+}
+
+int netns_veth(const char *here, const char *there, int there_fd) {
+    struct message m;
+    struct ifinfomsg peer = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    begin_link(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+    attribute(&m, IFLA_IFNAME, here, strlen(here) + 1);
+    size_t info = attribute(&m, IFLA_LINKINFO, NULL, 0);
+    attribute(&m, IFLA_INFO_KIND, "veth", 4);
+    size_t data = attribute(&m, IFLA_INFO_DATA, NULL, 0);
+    size_t nest = attribute(&m, VETH_INFO_PEER, &peer, sizeof peer);
+    attribute(&m, IFLA_IFNAME, there, strlen(there) + 1);
+    attribute(&m, IFLA_NET_NS_FD, &there_fd, sizeof there_fd);
+    end_nest(&m, nest);
+    end_nest(&m, data);
+    end_nest(&m, info);
+    return send_message(&m);
+}
+
+// ---- packet sockets ----
+
 int netns_packet_socket(const char *device) {
-    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     int size = 32 << 20, on = 1;
@@ -115,15 +264,24 @@ int netns_packet_socket(const char *device) {
     return fd;
 }
 
-int netns_packet_send(int fd, const char *device, const void *packet, size_t len) {
-    uint8_t vnet[10] = {0};
+int netns_packet_send(int fd, const char *device, const struct ky_vnet *vnet, const void *packet,
+                      size_t len) {
     uint16_t type = *(const uint8_t *)packet >> 4 == 4 ? ETHERTYPE_4 : ETHERTYPE_6;
     struct sockaddr_ll to = {.sll_family = AF_PACKET,
                              .sll_protocol = htons(type),
                              .sll_ifindex = (int)if_nametoindex(device)};
-    struct iovec iov[2] = {{vnet, sizeof vnet}, {(void *)packet, len}};
+    struct iovec iov[2] = {{(void *)vnet, sizeof *vnet}, {(void *)packet, len}};
     struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = iov, .msg_iovlen = 2};
     return sendmsg(fd, &m, 0) < 0 ? -errno : 0;
+}
+
+long netns_packet_receive(int fd, int wait_ms, struct ky_vnet *vnet, void *packet, size_t cap) {
+    struct iovec iov[2] = {{vnet, sizeof *vnet}, {packet, cap}};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (wait_ms > 0 && poll(&p, 1, wait_ms) < 0)
+        return -errno;
+    ssize_t n = readv(fd, iov, 2);
+    return n < 0 ? -errno : n - (ssize_t)sizeof *vnet;
 }
 
 int netns_count(const char *directory) {
@@ -135,8 +293,4 @@ int netns_count(const char *directory) {
         n++;
     closedir(dir);
     return n;
-}
-
-bool netns_has_link(const char *device) {
-    return if_nametoindex(device) != 0;
 }
