@@ -80,7 +80,8 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
     }
     if (too_big(e, pkt, in, in->len))
         return KY_DROP_TX_TOO_BIG;
-    if ((vnet->flags & KY_VNET_NEEDS_CSUM) && ky_checksum_complete(pkt, in->len, vnet) != 0)
+    if ((vnet->flags & KY_VNET_NEEDS_CSUM) &&
+        (vnet->csum_start < in->l4 || ky_checksum_complete(pkt, in->len, vnet) != 0))
         return KY_DROP_TX_BAD_OFFLOAD;
     memcpy(reserve(e, peer, in, port, in->len), pkt, in->len);
     count_sent(e, peer, 1, in->len);
