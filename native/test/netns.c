@@ -114,11 +114,19 @@ static struct ifreq named(const char *device) {
     return ifr;
 }
 
-int netns_link_up(const char *device) {
+static int set_up(const char *device, bool up) {
     struct ifreq ifr = named(device);
     int err = request(AF_INET, SIOCGIFFLAGS, &ifr);
-    ifr.ifr_flags |= IFF_UP;
+    ifr.ifr_flags = (short)(up ? ifr.ifr_flags | IFF_UP : ifr.ifr_flags & ~IFF_UP);
     return err != 0 ? err : request(AF_INET, SIOCSIFFLAGS, &ifr);
+}
+
+int netns_link_up(const char *device) {
+    return set_up(device, true);
+}
+
+int netns_link_down(const char *device) {
+    return set_up(device, false);
 }
 
 bool netns_link_is_up(const char *device) {
@@ -192,7 +200,7 @@ static void end_nest(struct message *m, size_t at) {
 
 static void begin_link(struct message *m, uint16_t type, uint16_t flags, unsigned index) {
     struct nlmsghdr h = {.nlmsg_type = type, .nlmsg_flags = flags};
-    struct ifinfomsg info = {.ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    struct ifinfomsg info = {.ifi_index = (int)index};
     m->len = 0;
     put(m, &h, sizeof h);
     put(m, &info, sizeof info);
@@ -227,7 +235,7 @@ int netns_link_delete(const char *device) {
 
 int netns_veth(const char *here, const char *there, int there_fd) {
     struct message m;
-    struct ifinfomsg peer = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    struct ifinfomsg peer = {0};
     begin_link(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
     attribute(&m, IFLA_IFNAME, here, strlen(here) + 1);
     size_t info = attribute(&m, IFLA_LINKINFO, NULL, 0);
@@ -264,12 +272,11 @@ int netns_packet_socket(const char *device) {
     return fd;
 }
 
-int netns_packet_send(int fd, const char *device, const struct ky_vnet *vnet, const void *packet,
+int netns_packet_send(int fd, unsigned index, const struct ky_vnet *vnet, const void *packet,
                       size_t len) {
     uint16_t type = *(const uint8_t *)packet >> 4 == 4 ? ETHERTYPE_4 : ETHERTYPE_6;
-    struct sockaddr_ll to = {.sll_family = AF_PACKET,
-                             .sll_protocol = htons(type),
-                             .sll_ifindex = (int)if_nametoindex(device)};
+    struct sockaddr_ll to = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(type), .sll_ifindex = (int)index};
     struct iovec iov[2] = {{(void *)vnet, sizeof *vnet}, {(void *)packet, len}};
     struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = iov, .msg_iovlen = 2};
     return sendmsg(fd, &m, 0) < 0 ? -errno : 0;

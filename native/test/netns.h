@@ -22,11 +22,12 @@ void netns_set(int fd);
 
 // Each returns 0 or -errno.
 int netns_link_up(const char *device);
+int netns_link_down(const char *device);
 int netns_link_mtu(const char *device, int mtu);
 int netns_link_delete(const char *device);
 int netns_add_ip4(const char *device, const char *address, int bits);
 int netns_add_ip6(const char *device, const char *address, int bits);
-int netns_veth(const char *here, const char *there, int there_fd); // both come up
+int netns_veth(const char *here, const char *there, int there_fd);
 
 bool netns_has_link(const char *device);
 bool netns_link_is_up(const char *device);
@@ -35,7 +36,7 @@ bool netns_link_is_up(const char *device);
 // through it is received. Packets begin with the IP header, behind a struct ky_vnet; the device may
 // leave checksums and segmentation to the reader. Returns the fd or -errno.
 int netns_packet_socket(const char *device);
-int netns_packet_send(int fd, const char *device, const struct ky_vnet *vnet, const void *packet,
+int netns_packet_send(int fd, unsigned index, const struct ky_vnet *vnet, const void *packet,
                       size_t len);
 // Waits up to so many milliseconds. Returns the packet's length, or -errno.
 long netns_packet_receive(int fd, int wait_ms, struct ky_vnet *vnet, void *packet, size_t cap);
