@@ -46,7 +46,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   options.signal?.addEventListener('abort', stop, { once: true });
   if (options.signal?.aborted === true) stop();
   try {
-    background.write(options.input ?? '');
+    background.end(options.input);
     const exitCode = await background.exited;
     options.signal?.throwIfAborted();
     const result = { stdout: background.stdout, stderr: background.stderr, exitCode };
@@ -114,7 +114,13 @@ export class Background {
     }
   }
 
+  /** Gives the program input; more may follow. */
   write(input: string): void {
+    this.#child.stdin?.write(input);
+  }
+
+  /** Gives the program its last input, or none. */
+  end(input = ''): void {
     this.#child.stdin?.end(input);
   }
 

@@ -4,9 +4,9 @@
 import t, { type Test } from 'tap';
 import { Overlay, type Member } from '../../src/lab/overlay.ts';
 import { Capture } from '../lib/capture.ts';
-import { sendPackets } from '../lib/craft.ts';
 import { udpPacket, type UdpPacket } from '../lib/frames.ts';
 import { skipUnlessInterop } from '../lib/interop.ts';
+import { RawSender } from '../lib/raw.ts';
 
 const skip = await skipUnlessInterop();
 
@@ -49,16 +49,13 @@ for (const family of [4, 6] as const) {
     const capture = await Capture.start(listener.host, listener.host.device, overlay.lab.directory);
     for (const name of ['engine', 'kernel']) {
       const member = overlay.member(name);
-      await sendPackets(
-        member.host,
-        packets.map((packet, index) =>
-          udpPacket({ ...ends(member, listener, family), fromPort: firstPort + index, ...packet }),
-        ),
+      const sender = await RawSender.open(member.host);
+      const good = ends(member, listener, family);
+      sender.send(
+        packets.map((packet, index) => udpPacket({ ...good, fromPort: firstPort + index, ...packet })),
       );
-      // The overlay is the last hop here: with this payload the sender is done.
-      await sendPackets(member.host, [
-        udpPacket({ ...ends(member, listener, family), payload: Buffer.from(`done: ${name}`) }),
-      ]);
+      sender.send([udpPacket({ ...good, payload: Buffer.from(`done: ${name}`) })]);
+      await capture.seen(`done: ${name}`);
     }
     await capture.stop('done: kernel');
     const engine = await headersOf(capture, overlay.member('engine'), family);
@@ -82,7 +79,7 @@ for (const family of [4, 6] as const) {
       ),
     );
     const done = udpPacket({ ...ends(engine, listener, family), payload: Buffer.from('done: flows') });
-    await sendPackets(engine.host, [...rounds, done]);
+    (await RawSender.open(engine.host)).send([...rounds, done]);
     await capture.stop('done: flows');
 
     const ports = new Map<string, Set<number>>();

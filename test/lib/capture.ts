@@ -36,12 +36,17 @@ export class Capture {
     return capture;
   }
 
+  /** Waits until this text has gone by. */
+  async seen(text: string): Promise<void> {
+    await awaitCondition(`'${text}' on ${this.#device}`, () => readFileSync(this.file).includes(text));
+  }
+
   /**
    * Ends the recording once this text has gone by: what was sent before it is then in the file. Throws when tcpdump
    * missed something.
    */
   async stop(last: string): Promise<void> {
-    await awaitCondition(`'${last}' on ${this.#device}`, () => readFileSync(this.file).includes(last));
+    await this.seen(last);
     this.#tcpdump.kill('SIGINT');
     await this.#tcpdump.exited;
     const dropped = /(\d+) packets? dropped by kernel/.exec(this.#tcpdump.stderr)?.[1];

@@ -1,7 +1,7 @@
-// Sends whole IP packets, given as lines of hex on standard input, each to its own destination address.
+// Sends whole IP packets, given as lines of hex on standard input, each to its own destination address, in order.
 
 import { createRequire } from 'node:module';
-import { text } from 'node:stream/consumers';
+import { createInterface } from 'node:readline';
 import { formatIp } from '../../src/net/ip.ts';
 
 interface RawSocket {
@@ -37,7 +37,8 @@ function socketOf(family: 4 | 6): RawSocket {
   return socket;
 }
 
-for (const line of (await text(process.stdin)).split('\n').filter((each) => each !== '')) {
+process.stdout.write('ready\n');
+for await (const line of createInterface(process.stdin)) {
   const packet = Buffer.from(line, 'hex');
   const family = (packet[0] ?? 0) >> 4 === 6 ? 6 : 4;
   const destination = family === 4 ? packet.subarray(16, 20) : packet.subarray(24, 40);
