@@ -87,7 +87,7 @@ static void *send_loop(void *arg) {
 }
 
 static void take(void *ctx, const uint8_t *packet, size_t len) {
-    static unsigned expected;
+    static unsigned expected[7]; // of a flow, which is a version of IP
     struct oracle_ip ip;
     (void)ctx;
     if (!oracle_parse(packet, len, &ip) || ip.len != ip.l4 + 8 + SEGMENT) {
@@ -101,8 +101,8 @@ static void take(void *ctx, const uint8_t *packet, size_t len) {
     }
     twice += seen[number];
     seen[number] = 1;
-    out_of_order += number < expected;
-    expected = number + 1;
+    out_of_order += number < expected[ip.version];
+    expected[ip.version] = number + 1;
     atomic_fetch_add(&received, 1);
 }
 
