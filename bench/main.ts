@@ -1,4 +1,4 @@
-// npm run bench [-- --quick] [micro|net]
+// npm run bench [-- [--quick] [--only CONTENDER]... [micro] [net]]
 //
 // micro: the inner loops of dataplane and control plane, one at a time. net: hosts as network namespaces, real
 // traffic through bare veth, kernel vxlan, Kersey, Kersey held to one packet a syscall, and what other userspace
@@ -16,7 +16,8 @@ import type { Contender, TestName } from './net/contender.ts';
 import { nebula } from './net/nebula.ts';
 import { openVSwitch } from './net/openvswitch.ts';
 import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
-import { runRounds } from './net/rounds.ts';
+import { missingPrograms } from './net/installed.ts';
+import { allTests, runRounds } from './net/rounds.ts';
 import { wireguardGo } from './net/wireguard-go.ts';
 
 const contenders: readonly Contender[] = [
@@ -50,18 +51,45 @@ interface Arguments {
 }
 
 function argumentsOf(argv: readonly string[]): Arguments {
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: {
-      quick: { type: 'boolean', default: false },
-      only: { type: 'string', multiple: true, default: [] },
-    },
-  });
+  const { values, positionals } = parse(argv);
   const asked = parts.filter((part) => positionals.includes(part));
-  const unknown = positionals.filter((word) => !(parts as readonly string[]).includes(word));
-  if (unknown.length > 0) throw new Error(`unknown part '${unknown.join(' ')}': use ${parts.join(' or ')}`);
+  refuseUnknown('part', positionals, parts);
+  refuseUnknown(
+    'contender',
+    values.only,
+    contenders.map((contender) => contender.name),
+  );
   return { quick: values.quick, parts: asked.length === 0 ? parts : asked, only: values.only };
+}
+
+function parse(argv: readonly string[]): {
+  values: { quick: boolean; only: string[] };
+  positionals: string[];
+} {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true, default: [] },
+      },
+    });
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new KerseyError('USAGE', message, {
+      remedy: 'use [--quick] [--only CONTENDER]... [micro] [net]',
+      cause,
+    });
+  }
+}
+
+function refuseUnknown(kind: string, words: readonly string[], known: readonly string[]): void {
+  const unknown = words.find((word) => !known.includes(word));
+  if (unknown === undefined) return;
+  throw new KerseyError('USAGE', `unknown ${kind} '${unknown}'`, {
+    remedy: `use one of: ${known.join(', ')}`,
+  });
 }
 
 function say(text: string): void {
@@ -84,10 +112,13 @@ async function net({ quick, only }: Arguments, signal: AbortSignal): Promise<Net
     if (reason === undefined) here.push(contender);
     else missing[contender.name] = reason;
   }
+  const noSockperf = await missingPrograms('sockperf');
+  if (noSockperf !== undefined) missing['round trip'] = `${noSockperf} (Debian: apt-get install sockperf)`;
   const rounds = quick ? 1 : 3;
   const seconds = quick ? quickSeconds : fullSeconds;
   const results = await runRounds({
     ...{ contenders: here, profiles: ['as is', 'plain NIC'], rounds, seconds, signal },
+    tests: allTests.filter((test) => test !== 'roundTrip' || noSockperf === undefined),
     onTurn: (contender, profile, round) => {
       say(`veth ${profile}, round ${round + 1} of ${rounds}: ${contender}`);
     },
@@ -123,5 +154,5 @@ try {
 } catch (error) {
   const { code, message, remedy } = KerseyError.from(error);
   say(`bench: ${code}: ${message}${remedy === '' ? '' : `; ${remedy}`}`);
-  process.exitCode = 1;
+  process.exitCode = code === 'USAGE' ? 2 : 1;
 }

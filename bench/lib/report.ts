@@ -110,7 +110,8 @@ export function writeDocument(result: BenchResult): string {
   return 'docs/benchmarks.md';
 }
 
-function replacePart(text: string, part: string, content: string): string {
+/** The text with the content between the part's markers; throws when it has no such markers. */
+export function replacePart(text: string, part: string, content: string): string {
   const [begin, end] = [`<!-- ${part}: begin -->`, `<!-- ${part}: end -->`];
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`docs/benchmarks.md has no '${begin}' ... '${end}'`);

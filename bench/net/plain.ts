@@ -36,7 +36,7 @@ export const engineToKernel: Contender = overlay('Kersey -> kernel', ['engine', 
 export const kernelToEngine: Contender = overlay('kernel -> Kersey', ['kernel', 'engine'], {
   tests: ['tcp1'],
 });
-export const onePacket: Contender = overlay('Kersey, one packet a syscall', ['engine', 'engine'], {
+export const onePacket: Contender = overlay('Kersey one packet a syscall', ['engine', 'engine'], {
   arguments: ['--disable', features.join(',')],
 });
 

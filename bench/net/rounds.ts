@@ -25,6 +25,8 @@ export interface RoundsOptions {
   readonly profiles: readonly OffloadProfile[];
   readonly rounds: number;
   readonly seconds: Readonly<Record<TestName, number>>;
+  /** The tests that can run here. */
+  readonly tests: readonly TestName[];
   readonly signal: AbortSignal;
   /** Called before each contender's turn. */
   readonly onTurn: (contender: string, profile: OffloadProfile, round: number) => void;
@@ -39,7 +41,9 @@ export async function runRounds(options: RoundsOptions): Promise<readonly RoundR
         options.onTurn(contender.name, profile, round);
         const joined = await contender.open({ offloads: profile, signal: options.signal });
         try {
-          const sample = await runTests(joined, contender.tests ?? allTests, options.seconds);
+          const { tests } = contender;
+          const wanted = options.tests.filter((test) => tests?.includes(test) !== false);
+          const sample = await runTests(joined, wanted, options.seconds);
           const drops = (await joined.drops?.()) ?? {};
           const result = { contender: contender.name, profile, round, sample, drops };
           results.push(result);

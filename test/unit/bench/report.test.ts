@@ -1,0 +1,63 @@
+// The generated part of docs/benchmarks.md.
+
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { replacePart, terminal, type BenchResult } from '../../../bench/lib/report.ts';
+
+const page = readFileSync(new URL('../../../docs/benchmarks.md', import.meta.url), 'utf8');
+
+t.test('only what is between the markers of a part is replaced', async (t) => {
+  const text = 'a\n<!-- micro: begin -->\nold\n<!-- micro: end -->\nb\n';
+  const replaced = replacePart(text, 'micro', 'new');
+  t.equal(replaced, 'a\n<!-- micro: begin -->\n\nnew\n\n<!-- micro: end -->\nb\n');
+  t.equal(replacePart(replaced, 'micro', 'new'), replaced, 'twice is as once');
+});
+
+t.test('the page has both parts', async (t) => {
+  for (const part of ['network', 'micro']) t.match(replacePart(page, part, `new ${part}`), `new ${part}`);
+  t.throws(() => replacePart(page, 'nothing', ''), /nothing: begin/);
+});
+
+t.test('the terminal shows what was measured and what was left out', async (t) => {
+  const result: BenchResult = {
+    date: '2026-01-02T03:04:05.678Z',
+    quick: true,
+    machine: {
+      ...{
+        cpu: 'abacus',
+        cpus: 2,
+        memoryGB: 1,
+        arch: 'x64',
+        kernel: '6.1',
+        node: 'v20',
+        kersey: '0',
+        commit: 'c',
+      },
+      ...{ congestionControl: 'cubic', tools: {} },
+    },
+    micro: [{ name: 'checksum', bytes: 1000, nanoseconds: 100, marginPercent: 1, samples: 9 }],
+    net: {
+      ...{ rounds: 1, seconds: { tcp1: 2 }, missing: { nebula: 'not installed: nebula' } },
+      results: [
+        {
+          ...{ contender: 'Kersey', profile: 'plain NIC', round: 0 },
+          ...{ sample: { 'tcp1.gbps': 9.876 }, drops: { tx_no_peer: 3, rx_short: 0 } },
+        },
+      ],
+    },
+  };
+  const text = terminal(result);
+  for (const part of [
+    'abacus',
+    'cubic',
+    '100.0 ns',
+    '80.0 Gbit/s',
+    'veth plain NIC',
+    '9.88',
+    'tx_no_peer 3',
+  ]) {
+    t.match(text, part);
+  }
+  t.match(text, 'left out: nebula (not installed: nebula)');
+  t.notMatch(text, 'rx_short');
+});
