@@ -8,7 +8,7 @@
 
 #include "../test/random.h"
 
-enum { SEEDS_MAX = 256, INPUT_MAX = 1 << 16, DEFAULT_INPUTS = 50000 };
+enum { SEEDS_MAX = 256, INPUT_MAX = 1 << 16, DEFAULT_INPUTS = 300000 };
 
 static struct {
     uint8_t *data;

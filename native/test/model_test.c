@@ -9,7 +9,9 @@
 //   model_test [seed [batches]]      without a seed, one is made and printed
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../engine/decap.h"
 #include "../engine/encap.h"
@@ -32,6 +34,8 @@ struct engine_node {
     struct ky_gro gro;
     struct ky_counters tx, rx;
     struct ky_peer_counters tx_peer[MODEL_PEERS], rx_peer[MODEL_PEERS];
+    struct ky_inject inject;
+    int injected; // what was written to the inject's TAP is read here; -1 without injection
     unsigned index;
 };
 
@@ -173,6 +177,125 @@ static void take_runs(void *ctx, const struct ky_run *runs, unsigned count) {
         take_run(n->index, &runs[i]);
 }
 
+// ---- tunnel-GSO injection ----
+
+// The way out that copies nothing: what is written to the TAP is Linux's virtio_net_hdr_v1_hash_tunnel
+// and the whole frame (linux-dataplane 2.2). A socket pair takes the TAP's place.
+enum { TUNNEL_VNET = 24, ETHERNET = 14, UDP = 8 };
+
+static const uint16_t source_ports[16] = {40000, 40001, 40002, 40003, 40004, 40005, 40006, 40007,
+                                          40008, 40009, 40010, 40011, 40012, 40013, 40014, 40015};
+
+static unsigned little16(const uint8_t *p) { // the host's order, and ours is little
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+
+static void check_outer(const uint8_t *frame, size_t len, struct oracle_ip *outer, unsigned from) {
+    CHECK(oracle_parse(frame + ETHERNET, len - ETHERNET, outer));
+    CHECK_EQ(outer->version, world.node[from].outer.version);
+    CHECK_EQ(oracle_get16(frame + 12), outer->version == 4 ? 0x0800 : 0x86dd);
+    CHECK_EQ(outer->len, len - ETHERNET);
+    CHECK_EQ(outer->proto, ORACLE_UDP);
+    CHECK(!outer->fragment && !outer->extended);
+    CHECK(oracle_ip_sum_ok(frame + ETHERNET));
+    CHECK(oracle_is_partial(frame + ETHERNET, outer));
+    CHECK_MEM(outer->src, world.node[from].outer.bytes, outer->version == 4 ? 4 : 16);
+    const uint8_t *udp = frame + ETHERNET + outer->l4;
+    CHECK_EQ(oracle_get16(udp + 2), 8472);
+    CHECK_EQ(oracle_get16(udp + 4), outer->len - outer->l4);
+}
+
+static void check_tunnel_vnet(const uint8_t *v, const struct oracle_ip *outer, const uint8_t *inner,
+                              const struct oracle_ip *ip) {
+    unsigned type = ip->proto == ORACLE_UDP ? 5 : ip->version == 4 ? 1 : 4;
+    unsigned inner_at = (unsigned)(ETHERNET + outer->l4 + UDP + KY_ENCAP_LEN);
+    CHECK_EQ(v[0], 1 | 8);
+    CHECK_EQ(v[1] & 0x7f, type | (outer->version == 4 ? 0x20u : 0x40u));
+    CHECK_EQ(little16(v + 2), inner_at + oracle_headers(inner, ip));
+    CHECK_EQ(little16(v + 6), inner_at + ip->l4);
+    CHECK_EQ(little16(v + 8), ip->proto == ORACLE_UDP ? 6 : 16);
+    CHECK_EQ(little16(v + 20), ETHERNET + outer->l4);
+    CHECK_EQ(little16(v + 22), inner_at);
+    CHECK(oracle_is_partial(inner, ip));
+}
+
+static unsigned node_of_outer(const struct oracle_ip *outer) {
+    for (unsigned i = 0; i < world.nodes; i++)
+        if (memcmp(world.node[i].outer.bytes, outer->dst, 16) == 0)
+            return i;
+    check_fail(__FILE__, __LINE__, "injected to nobody");
+    return 0;
+}
+
+struct injected {
+    const uint8_t *encap; // VXLAN and inner Ethernet header, which every segment repeats
+    unsigned from, to, tos;
+    uint8_t port;
+    bool deliver;
+};
+
+static void take_segment(void *ctx, const uint8_t *packet, size_t len) {
+    static uint8_t frame[KY_ENCAP_LEN + ORACLE_PACKET_MAX];
+    const struct injected *i = ctx;
+    memcpy(frame, i->encap, KY_ENCAP_LEN);
+    memcpy(frame + KY_ENCAP_LEN, packet, len);
+    struct model_item *item = model_list_add(&got_frames, frame, KY_ENCAP_LEN + len);
+    item->to = i->to;
+    item->tos = (uint8_t)i->tos;
+    item->flow = model_flow(packet, len);
+    check_port(item->flow, i->port);
+    if (i->deliver)
+        hand_over(put_datagram(i->to, frame, KY_ENCAP_LEN + len), i->from, i->to, i->tos, 0);
+}
+
+// A device that cannot segment tunnels makes frames of it; else it arrives whole.
+static void take_injected(unsigned from, const uint8_t *bytes, size_t len) {
+    struct oracle_ip outer, ip;
+    const uint8_t *frame = bytes + TUNNEL_VNET;
+    check_outer(frame, len - TUNNEL_VNET, &outer, from);
+    const uint8_t *encap = frame + ETHERNET + outer.l4 + UDP, *inner = encap + KY_ENCAP_LEN;
+    size_t inner_len = (size_t)(bytes + len - inner);
+    CHECK(oracle_parse(inner, inner_len, &ip) && ip.len == inner_len);
+    check_tunnel_vnet(bytes, &outer, inner, &ip);
+    unsigned mss = little16(bytes + 4), port = oracle_get16(encap - UDP) - source_ports[0];
+    struct injected i = {encap,     from,          node_of_outer(&outer),
+                         outer.tos, (uint8_t)port, random_one_in(&rng, 2)};
+    CHECK(port < 16);
+    CHECK(oracle_segment(inner, inner_len, mss, take_segment, &i));
+    if (!i.deliver)
+        hand_over(put_datagram(i.to, encap, KY_ENCAP_LEN + inner_len), from, i.to, outer.tos,
+                  ip.proto == ORACLE_UDP ? mss : 0);
+}
+
+static void drain_injected(struct engine_node *n) {
+    static uint8_t bytes[KY_INJECT_HEADROOM + ORACLE_PACKET_MAX];
+    ssize_t len;
+    while (n->injected >= 0 && (len = recv(n->injected, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        take_injected(n->index, bytes, (size_t)len);
+}
+
+static void open_inject(struct engine_node *n) {
+    int pair[2], size = 1 << 20;
+    REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) == 0);
+    (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    const struct model_address *outer = &world.node[n->index].outer;
+    n->inject = (struct ky_inject){.tap_fd = pair[0], .source_ports = source_ports};
+    n->inject.local = outer->version == 4 ? ky_ip4(outer->bytes) : ky_ip6(outer->bytes);
+    n->injected = pair[1];
+    n->encap.inject = &n->inject;
+}
+
+static void close_inject(struct engine_node *n) {
+    if (n->injected < 0)
+        return;
+    close(n->inject.tap_fd);
+    close(n->injected);
+}
+
+// ---- packets ----
+
 // A VXLAN device on a virtual link: the packet leaves as the host gave it, whole and partial.
 static void send_as_kernel(unsigned node, const struct traffic_packet *p) {
     static uint8_t frame[KY_ENCAP_LEN + ORACLE_PACKET_MAX];
@@ -195,7 +318,8 @@ static void send_as_kernel(unsigned node, const struct traffic_packet *p) {
 }
 
 static void send_packet(struct traffic_flow *f) {
-    static uint8_t bytes[ORACLE_PACKET_MAX + 200];
+    static uint8_t memory[KY_INJECT_HEADROOM + ORACLE_PACKET_MAX + 200];
+    uint8_t *bytes = memory + KY_INJECT_HEADROOM;
     struct traffic_packet p;
     struct ky_inner inner;
     struct engine_node *n = &engine[f->node];
@@ -206,9 +330,14 @@ static void send_packet(struct traffic_flow *f) {
     }
     model_encap(&world, f->node, &p.vnet, p.bytes, p.len, &want_frames);
     memcpy(bytes, p.bytes, p.len);
+    int tap = n->inject.tap_fd;
+    if (random_one_in(&rng, 8))
+        n->inject.tap_fd = -1; // refused: it leaves as a run
     enum ky_drop reason = ky_encap_packet(&n->encap, n->peers, &p.vnet, bytes, p.len, &inner);
     if (reason != KY_DROP_NONE)
         ky_drop(&n->tx, reason, 1);
+    n->inject.tap_fd = tap;
+    drain_injected(n);
 }
 
 // ---- receiving ----
@@ -417,7 +546,7 @@ static void build_peers(unsigned i) {
     REQUIRE(ky_peers_build(&spec, &engine[i].peers, &duplicate) == 0);
 }
 
-static void open_node(unsigned i, bool tcp, bool udp) {
+static void open_node(unsigned i, bool tcp, bool udp, bool inject) {
     static const uint16_t limits[] = {128, 64, 63, 1};
     struct engine_node *n = &engine[i];
     memset(n, 0, sizeof *n);
@@ -440,13 +569,17 @@ static void open_node(unsigned i, bool tcp, bool udp) {
     n->gro.counters = &n->rx;
     n->gro.tcp = tcp;
     n->gro.udp = udp;
+    n->injected = -1;
+    if (inject)
+        open_inject(n);
 }
 
 static void open_world(void) {
     traffic_world(&rng, &world);
-    bool tcp = !random_one_in(&rng, 5), udp = !random_one_in(&rng, 5);
+    bool tcp = !random_one_in(&rng, 5), udp = !random_one_in(&rng, 5),
+         inject = random_one_in(&rng, 2);
     for (unsigned i = 0; i < world.nodes; i++)
-        open_node(i, tcp, udp);
+        open_node(i, tcp, udp, inject);
     for (unsigned i = 0; i < TRAFFIC_FLOWS; i++)
         traffic_flow(&rng, &world, &flows[i]);
     memset(ports_seen, 0, sizeof ports_seen);
@@ -464,6 +597,7 @@ static void close_world(void) {
             for (unsigned d = 0; d < KY_DROP_COUNT; d++)
                 total_drops[d] += ky_get(&sides[k]->drops[d]);
         }
+        close_inject(&engine[i]);
         ky_runs_free(&engine[i].encap.runs);
         ky_peers_free(engine[i].peers);
     }
@@ -520,9 +654,10 @@ static void check_reach(void) {
         CHECK(!expected || total_drops[d] > 0);
     }
     static const unsigned counters[] = {
-        KY_COUNTER_INDEX_tx_superpackets, KY_COUNTER_INDEX_rx_superpackets,
-        KY_COUNTER_INDEX_rx_partial,      KY_COUNTER_INDEX_rx_coalesced,
-        KY_COUNTER_INDEX_rx_ecn_marked,   KY_COUNTER_INDEX_rx_write_fallbacks};
+        KY_COUNTER_INDEX_tx_superpackets,     KY_COUNTER_INDEX_tx_injected,
+        KY_COUNTER_INDEX_tx_inject_fallbacks, KY_COUNTER_INDEX_rx_superpackets,
+        KY_COUNTER_INDEX_rx_partial,          KY_COUNTER_INDEX_rx_coalesced,
+        KY_COUNTER_INDEX_rx_ecn_marked,       KY_COUNTER_INDEX_rx_write_fallbacks};
     for (unsigned i = 0; i < sizeof counters / sizeof *counters; i++) {
         check_case("%s stayed 0", ky_counter_names[counters[i]]);
         CHECK(total_counters[counters[i]] > 0);
