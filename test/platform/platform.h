@@ -174,6 +174,31 @@ static inline void fill(uint8_t *data, size_t len) {
         data[i] = (uint8_t)(i * 31 + (i >> 8));
 }
 
+// Two namespaces joined by a veth pair: a socket with UDP_GRO on port 8472 stays in the one, with
+// 192.0.2.2; the caller ends up in the other, with 192.0.2.1 on the device u1. Returns the socket.
+static inline int receiver_behind_veth(void) {
+    own_network();
+    int network = open("/proc/thread-self/ns/net", O_RDONLY);
+    ip("link add u2 type veth peer name u1");
+    ip("address add 192.0.2.2/24 dev u2");
+    ip("link set u2 up");
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8472)};
+    int udp = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+    NEED(network >= 0 && udp >= 0 && bind(udp, (struct sockaddr *)&address, sizeof address) == 0);
+    if (setsockopt(udp, SOL_UDP, UDP_GRO, &on, sizeof on) != 0)
+        SKIP("UDP_GRO: %s", strerror(errno));
+    own_network();
+    char fetch[256];
+    snprintf(fetch, sizeof fetch,
+             "nsenter --net=/proc/%d/fd/%d ip link set u1 netns /proc/%d/ns/net", (int)getpid(),
+             network, (int)getpid());
+    if (system(fetch) != 0)
+        SKIP("%s", fetch);
+    ip("address add 192.0.2.1/24 dev u1");
+    ip("link set u1 up");
+    return udp;
+}
+
 // ---- packets ----
 
 static inline void put16(uint8_t *at, unsigned value) {

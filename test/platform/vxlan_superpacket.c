@@ -56,32 +56,8 @@ static void try(int packet, int udp, const struct packet *p) {
         FAIL("%s: its bytes were changed on the way", p->what);
 }
 
-// The receiver has a namespace of its own, and the socket stays in it when we leave.
-static int make_receiver(int *network) {
-    own_network();
-    *network = open("/proc/thread-self/ns/net", O_RDONLY);
-    ip("link add u2 type veth peer name u1");
-    ip("address add 192.0.2.2/24 dev u2");
-    ip("link set u2 up");
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8472)};
-    int udp = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
-    NEED(*network >= 0 && udp >= 0 && bind(udp, (struct sockaddr *)&address, sizeof address) == 0);
-    if (setsockopt(udp, SOL_UDP, UDP_GRO, &on, sizeof on) != 0)
-        SKIP("UDP_GRO: %s", strerror(errno));
-    return udp;
-}
-
-// A vxlan device, and a packet socket on it.
-static int make_sender(int receiver_network) {
-    own_network();
-    char fetch[256];
-    snprintf(fetch, sizeof fetch,
-             "nsenter --net=/proc/%d/fd/%d ip link set u1 netns /proc/%d/ns/net", (int)getpid(),
-             receiver_network, (int)getpid());
-    if (system(fetch) != 0)
-        SKIP("%s", fetch);
-    ip("address add 192.0.2.1/24 dev u1");
-    ip("link set u1 up");
+// A vxlan device towards the receiver, and a packet socket on it.
+static int make_sender(void) {
     ip("link add vx0 type vxlan id 1 dstport 8472 local 192.0.2.1 dev u1 nolearning");
     ip("link set vx0 address 02:01:01:01:01:01 up");
     if (system("bridge fdb replace 02:02:02:02:02:02 dev vx0 dst 192.0.2.2 self permanent") != 0)
@@ -97,7 +73,7 @@ static int make_sender(int receiver_network) {
 }
 
 int main(void) {
-    int network, udp = make_receiver(&network), packet = make_sender(network);
+    int udp = receiver_behind_veth(), packet = make_sender();
     static const struct packet packets[] = {
         {"a TCP superpacket", IPPROTO_TCP, GSO_TCPV4, BIGGEST, 1398},
         {"a UDP superpacket", IPPROTO_UDP, GSO_UDP_L4, 12000, 1200},
