@@ -374,6 +374,21 @@ static void test_trains(void) {
         }
 }
 
+// Only a whole datagram can be a superpacket: frames of a train are packets, however large.
+static void test_train_of_large_frames(void) {
+    struct oracle_spec s = plain(4, ORACLE_TCP, 0);
+    s.check = ORACLE_PARTIAL;
+    reset();
+    struct ky_datagram d = datagram(train(&s, 3, 3000, 3000));
+    d.gro = KY_ENCAP_LEN + 40 + 3000;
+    check_case("a train of frames larger than the MTU, partial");
+    receive(d);
+    check_dropped(KY_DROP_NONE, 3);
+    CHECK_EQ(ky_get(&counters.rx_superpackets), 0);
+    for (unsigned i = 0; i < sink->count; i++)
+        CHECK_EQ(sink->write[i].vnet.gso_size, 0);
+}
+
 // A bad frame costs itself, and not the train.
 static void test_bad_frame_in_train(void) {
     struct oracle_spec s = plain(4, ORACLE_TCP, 0);
@@ -552,6 +567,7 @@ int main(void) {
     test_martians();
     test_ecn();
     test_trains();
+    test_train_of_large_frames();
     test_bad_frame_in_train();
     test_train_from_stranger();
     test_classes();

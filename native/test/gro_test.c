@@ -569,6 +569,26 @@ static void test_reserved_bits(void) {
     flush(2);
 }
 
+// Fragments whose bytes happen to sum up as a whole packet's would.
+static void test_fragments_that_sum_up(void) {
+    for (unsigned p = 0; p < 2; p++) {
+        struct oracle_spec s = plain(4, protos[p]);
+        c_first_fragment(&s);
+        reset();
+        check_case("fragments that sum up, protocol %u", protos[p]);
+        for (int i = 0; i < 2; i++) {
+            uint8_t *packet = arena + arena_used, *check = packet + (p ? 26 : 36);
+            size_t len = oracle_build(packet, &s);
+            oracle_put16(check, 0);
+            oracle_put16(check, 0xffffu - oracle_sum(packet + 20, len - 20, 0));
+            arena_used += len + 1;
+            add_bytes(packet, len, (struct ky_arrival){0});
+            s = next_of(&s);
+        }
+        flush(2);
+    }
+}
+
 static void test_udp_length_lies(void) {
     for (int lie = -1; lie <= 1; lie++) {
         struct oracle_spec s = plain(4, ORACLE_UDP);
@@ -830,6 +850,7 @@ int main(void) {
     test_sizes();
     test_options_fill_the_header();
     test_reserved_bits();
+    test_fragments_that_sum_up();
     test_udp_length_lies();
     test_padding();
     test_switches();

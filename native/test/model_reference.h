@@ -92,8 +92,9 @@ void model_encap(struct model_world *world, unsigned node, const struct ky_vnet 
 struct model_datagram {
     const uint8_t *bytes;
     size_t len;
-    size_t gro;
+    size_t gro; // what UDP_GRO says, 0: nothing
     unsigned tos;
+    unsigned to; // node
     bool truncated;
     struct model_address from;
 };

@@ -16,15 +16,11 @@
 #include "../engine/decap.h"
 #include "../engine/encap.h"
 #include "check.h"
-#include "model_reference.h"
+#include "model_injected.h"
 #include "model_traffic.h"
+#include "model_wire.h"
 
-enum { DATAGRAMS = 16384, PORTS_SEEN = 1 << 16, BATCHES_PER_WORLD = 40, DEFAULT_BATCHES = 1200 };
-
-struct datagram {
-    struct model_datagram d;
-    unsigned to;
-};
+enum { PORTS_SEEN = 1 << 16, BATCHES_PER_WORLD = 40, DEFAULT_BATCHES = 1200 };
 
 // The engine's side of a node.
 struct engine_node {
@@ -42,9 +38,8 @@ struct engine_node {
 static struct model_world world;
 static struct engine_node *engine;
 static struct traffic_flow flows[TRAFFIC_FLOWS];
-static struct model_list want_frames, got_frames, arrivals, want_packets, got_packets, wire;
-static struct datagram datagrams[DATAGRAMS];
-static unsigned datagram_count;
+static struct model_list want_frames, got_frames, arrivals, want_packets, got_packets;
+static struct model_wire wire;
 static struct random rng;
 static unsigned long batch;
 static int refuse_super, refuse_all; // what the TUN answers in this batch
@@ -53,76 +48,6 @@ static struct {
     uint64_t flow;
     uint8_t port; // + 1
 } ports_seen[PORTS_SEEN];
-
-// ---- the wire ----
-
-static struct model_datagram *put_datagram(unsigned to, const uint8_t *bytes, size_t len) {
-    REQUIRE(datagram_count < DATAGRAMS);
-    struct datagram *d = &datagrams[datagram_count++];
-    *d = (struct datagram){.to = to};
-    d->d.bytes = model_list_add(&wire, bytes, len)->bytes;
-    d->d.len = len;
-    return &d->d;
-}
-
-static void flip_bit(uint8_t *bytes, size_t bit) {
-    bytes[bit / 8] ^= (uint8_t)(0x80 >> bit % 8);
-}
-
-// What may befall a datagram on its way. All of it is seen by both sides.
-static void disturb(struct model_datagram *d, unsigned to) {
-    uint8_t *bytes = (uint8_t *)d->bytes;
-    switch (random_below(&rng, 14)) {
-    case 0:
-        d->truncated = true;
-        break;
-    case 1:
-        d->len =
-            random_below(&rng, random_one_in(&rng, 2) ? 2 * KY_ENCAP_LEN : (uint32_t)d->len + 1);
-        break;
-    case 2: // a stranger
-        d->from.bytes[1] ^= 0x10;
-        break;
-    case 3: // another node
-        d->from = world.node[random_below(&rng, world.nodes)].outer;
-        break;
-    case 4:
-        flip_bit(bytes, random_below(&rng, 64));
-        break;
-    case 5:
-        flip_bit(bytes, 64 + random_below(&rng, 48));
-        break;
-    case 6:
-        memcpy(bytes + 14, world.node[to].mac, 6);
-        break;
-    case 7:
-        flip_bit(bytes, 160 + random_below(&rng, 16));
-        break;
-    case 8: // the IP header
-        flip_bit(bytes, 176 + random_below(&rng, 160));
-        break;
-    case 9:
-        d->gro = random_below(&rng, (uint32_t)d->len + 50);
-        break;
-    case 10:
-        d->tos = 3;
-        break;
-    default: // anywhere, several times: what a checksum is for
-        for (unsigned i = random_below(&rng, 4) + 1; i > 0; i--)
-            flip_bit(bytes, random_below(&rng, (uint32_t)d->len * 8));
-    }
-}
-
-static void hand_over(struct model_datagram *d, unsigned from, unsigned to, unsigned tos,
-                      size_t gro) {
-    d->from = world.node[from].outer;
-    d->gro = gro;
-    d->tos = tos;
-    if (tos % 4 != 0 && random_one_in(&rng, 10))
-        d->tos |= 3; // congestion
-    if (d->len > 40 && random_one_in(&rng, 40))
-        disturb(d, to);
-}
 
 // ---- sending ----
 
@@ -165,7 +90,7 @@ static void take_run(unsigned from, const struct ky_run *run) {
         uint32_t frames = random_one_in(&rng, 2) ? 1 : random_range(&rng, 2, 64);
         uint32_t len = run->len - at < frames * run->frame ? run->len - at : frames * run->frame;
         size_t gro = len > run->frame ? run->frame : 0;
-        hand_over(put_datagram(to, run->buf + at, len), from, to, run->tos, gro);
+        model_wire_send(&wire, from, to, run->buf + at, len, run->tos, gro);
         at += len;
     }
 }
@@ -177,96 +102,40 @@ static void take_runs(void *ctx, const struct ky_run *runs, unsigned count) {
         take_run(n->index, &runs[i]);
 }
 
-// ---- tunnel-GSO injection ----
-
-// The way out that copies nothing: what is written to the TAP is Linux's virtio_net_hdr_v1_hash_tunnel
-// and the whole frame (linux-dataplane 2.2). A socket pair takes the TAP's place.
-enum { TUNNEL_VNET = 24, ETHERNET = 14, UDP = 8 };
+// ---- tunnel-GSO injection: a socket pair takes the TAP's place ----
 
 static const uint16_t source_ports[16] = {40000, 40001, 40002, 40003, 40004, 40005, 40006, 40007,
                                           40008, 40009, 40010, 40011, 40012, 40013, 40014, 40015};
 
-static unsigned little16(const uint8_t *p) { // the host's order, and ours is little
-    uint16_t v;
-    memcpy(&v, p, 2);
-    return v;
-}
-
-static void check_outer(const uint8_t *frame, size_t len, struct oracle_ip *outer, unsigned from) {
-    CHECK(oracle_parse(frame + ETHERNET, len - ETHERNET, outer));
-    CHECK_EQ(outer->version, world.node[from].outer.version);
-    CHECK_EQ(oracle_get16(frame + 12), outer->version == 4 ? 0x0800 : 0x86dd);
-    CHECK_EQ(outer->len, len - ETHERNET);
-    CHECK_EQ(outer->proto, ORACLE_UDP);
-    CHECK(!outer->fragment && !outer->extended);
-    CHECK(oracle_ip_sum_ok(frame + ETHERNET));
-    CHECK(oracle_is_partial(frame + ETHERNET, outer));
-    CHECK_MEM(outer->src, world.node[from].outer.bytes, outer->version == 4 ? 4 : 16);
-    const uint8_t *udp = frame + ETHERNET + outer->l4;
-    CHECK_EQ(oracle_get16(udp + 2), 8472);
-    CHECK_EQ(oracle_get16(udp + 4), outer->len - outer->l4);
-}
-
-static void check_tunnel_vnet(const uint8_t *v, const struct oracle_ip *outer, const uint8_t *inner,
-                              const struct oracle_ip *ip) {
-    unsigned type = ip->proto == ORACLE_UDP ? 5 : ip->version == 4 ? 1 : 4;
-    unsigned inner_at = (unsigned)(ETHERNET + outer->l4 + UDP + KY_ENCAP_LEN);
-    CHECK_EQ(v[0], 1 | 8);
-    CHECK_EQ(v[1] & 0x7f, type | (outer->version == 4 ? 0x20u : 0x40u));
-    CHECK_EQ(little16(v + 2), inner_at + oracle_headers(inner, ip));
-    CHECK_EQ(little16(v + 6), inner_at + ip->l4);
-    CHECK_EQ(little16(v + 8), ip->proto == ORACLE_UDP ? 6 : 16);
-    CHECK_EQ(little16(v + 20), ETHERNET + outer->l4);
-    CHECK_EQ(little16(v + 22), inner_at);
-    CHECK(oracle_is_partial(inner, ip));
-}
-
-static unsigned node_of_outer(const struct oracle_ip *outer) {
-    for (unsigned i = 0; i < world.nodes; i++)
-        if (memcmp(world.node[i].outer.bytes, outer->dst, 16) == 0)
-            return i;
-    check_fail(__FILE__, __LINE__, "injected to nobody");
-    return 0;
-}
-
-struct injected {
-    const uint8_t *encap; // VXLAN and inner Ethernet header, which every segment repeats
-    unsigned from, to, tos;
-    uint8_t port;
-    bool deliver;
+struct segments {
+    const struct model_injected *injected;
+    bool deliver; // one by one
 };
 
 static void take_segment(void *ctx, const uint8_t *packet, size_t len) {
     static uint8_t frame[KY_ENCAP_LEN + ORACLE_PACKET_MAX];
-    const struct injected *i = ctx;
+    const struct segments *s = ctx;
+    const struct model_injected *i = s->injected;
     memcpy(frame, i->encap, KY_ENCAP_LEN);
     memcpy(frame + KY_ENCAP_LEN, packet, len);
     struct model_item *item = model_list_add(&got_frames, frame, KY_ENCAP_LEN + len);
     item->to = i->to;
     item->tos = (uint8_t)i->tos;
     item->flow = model_flow(packet, len);
-    check_port(item->flow, i->port);
-    if (i->deliver)
-        hand_over(put_datagram(i->to, frame, KY_ENCAP_LEN + len), i->from, i->to, i->tos, 0);
+    check_port(item->flow, (uint8_t)(i->source_port - source_ports[0]));
+    if (s->deliver)
+        model_wire_send(&wire, i->from, i->to, frame, KY_ENCAP_LEN + len, i->tos, 0);
 }
 
-// A device that cannot segment tunnels makes frames of it; else it arrives whole.
+// A device that segments makes frames of it; else, as on a virtual link, it arrives whole.
 static void take_injected(unsigned from, const uint8_t *bytes, size_t len) {
-    struct oracle_ip outer, ip;
-    const uint8_t *frame = bytes + TUNNEL_VNET;
-    check_outer(frame, len - TUNNEL_VNET, &outer, from);
-    const uint8_t *encap = frame + ETHERNET + outer.l4 + UDP, *inner = encap + KY_ENCAP_LEN;
-    size_t inner_len = (size_t)(bytes + len - inner);
-    CHECK(oracle_parse(inner, inner_len, &ip) && ip.len == inner_len);
-    check_tunnel_vnet(bytes, &outer, inner, &ip);
-    unsigned mss = little16(bytes + 4), port = oracle_get16(encap - UDP) - source_ports[0];
-    struct injected i = {encap,     from,          node_of_outer(&outer),
-                         outer.tos, (uint8_t)port, random_one_in(&rng, 2)};
-    CHECK(port < 16);
-    CHECK(oracle_segment(inner, inner_len, mss, take_segment, &i));
-    if (!i.deliver)
-        hand_over(put_datagram(i.to, encap, KY_ENCAP_LEN + inner_len), from, i.to, outer.tos,
-                  ip.proto == ORACLE_UDP ? mss : 0);
+    struct model_injected i;
+    model_injected_check(&world, from, bytes, len, &i);
+    CHECK(i.source_port >= source_ports[0] && i.source_port <= source_ports[15]);
+    struct segments s = {&i, random_one_in(&rng, 2)};
+    CHECK(oracle_segment(i.packet, i.len, i.mss, take_segment, &s));
+    if (!s.deliver)
+        model_wire_send(&wire, from, i.to, i.encap, KY_ENCAP_LEN + i.len, i.tos, i.udp ? i.mss : 0);
 }
 
 static void drain_injected(struct engine_node *n) {
@@ -312,9 +181,8 @@ static void send_as_kernel(unsigned node, const struct traffic_packet *p) {
         to = world.node[node].peer_node[random_below(&rng, world.node[node].peer_count)];
     model_frame(&world, node, to, frame, ip.version);
     memcpy(frame + KY_ENCAP_LEN, p->bytes, ip.len);
-    bool udp_super = p->vnet.gso_type != 0 && ip.proto == ORACLE_UDP;
-    hand_over(put_datagram(to, frame, KY_ENCAP_LEN + ip.len), node, to, ip.tos % 4,
-              udp_super ? p->vnet.gso_size : 0);
+    size_t gro = p->vnet.gso_type != 0 && ip.proto == ORACLE_UDP ? p->vnet.gso_size : 0;
+    model_wire_send(&wire, node, to, frame, KY_ENCAP_LEN + ip.len, ip.tos % 4, gro);
 }
 
 static void send_packet(struct traffic_flow *f) {
@@ -409,16 +277,16 @@ static void unfold_arrivals(void) {
 }
 
 static void receive_all(void) {
-    for (unsigned i = 0; i < datagram_count; i++) {
-        const struct datagram *d = &datagrams[i];
+    for (unsigned i = 0; i < wire.count; i++) {
+        const struct model_datagram *d = &wire.datagram[i];
         struct engine_node *n = &engine[d->to];
-        model_decap(&world, d->to, &d->d, &arrivals);
-        struct ky_datagram dg = {.buf = (uint8_t *)d->d.bytes,
-                                 .len = (uint32_t)d->d.len,
-                                 .gro = (uint16_t)d->d.gro,
-                                 .tos = (uint8_t)d->d.tos,
-                                 .truncated = d->d.truncated};
-        dg.from = d->d.from.version == 4 ? ky_ip4(d->d.from.bytes) : ky_ip6(d->d.from.bytes);
+        model_decap(&world, d->to, d, &arrivals);
+        struct ky_datagram dg = {.buf = (uint8_t *)d->bytes,
+                                 .len = (uint32_t)d->len,
+                                 .gro = (uint16_t)d->gro,
+                                 .tos = (uint8_t)d->tos,
+                                 .truncated = d->truncated};
+        dg.from = d->from.version == 4 ? ky_ip4(d->from.bytes) : ky_ip6(d->from.bytes);
         ky_decap_datagram(&n->decap, n->peers, &dg, &n->gro);
         if (random_one_in(&rng, 30))
             ky_gro_flush(&n->gro);
@@ -609,8 +477,7 @@ static void run_batch(void) {
     model_list_clear(&arrivals);
     model_list_clear(&want_packets);
     model_list_clear(&got_packets);
-    model_list_clear(&wire);
-    datagram_count = 0;
+    model_wire_clear(&wire);
     refuse_super = random_one_in(&rng, 10) ? -EINVAL : 0;
     refuse_all = random_one_in(&rng, 40) ? -EIO : 0;
     if (random_one_in(&rng, 3))
@@ -673,25 +540,27 @@ int main(int argc, char **argv) {
     printf("seed %llu, %lu batches\n", (unsigned long long)seed, batches);
     fflush(stdout);
     rng.state = seed;
+    wire.world = &world;
+    wire.random = &rng;
     struct model_list *lists[] = {&want_frames,  &got_frames,  &arrivals,
-                                  &want_packets, &got_packets, &wire};
+                                  &want_packets, &got_packets, &wire.bytes};
     for (unsigned i = 0; i < 6; i++)
         model_list_init(lists[i]);
     engine = calloc(MODEL_NODES, sizeof *engine);
     REQUIRE(engine != NULL);
-    for (batch = 0; batch < batches && check_failures == 0; batch++) {
+    for (batch = 0; batch < batches && check_failures() == 0; batch++) {
         if (batch % BATCHES_PER_WORLD == 0)
             open_world();
         run_batch();
         if (batch % BATCHES_PER_WORLD == BATCHES_PER_WORLD - 1 || batch + 1 == batches)
             close_world();
     }
-    if (check_failures > 0) {
+    if (check_failures() > 0) {
         close_world();
         printf("again: model_test %llu %lu\n", (unsigned long long)seed, batch);
     }
     report();
-    if (check_failures == 0 && batches >= DEFAULT_BATCHES)
+    if (check_failures() == 0 && batches >= DEFAULT_BATCHES)
         check_reach();
     free(engine);
     for (unsigned i = 0; i < 6; i++)
