@@ -25,6 +25,8 @@ export interface DemoResult {
   /** Why no host runs on kernel vxlan; undefined when one does. */
   readonly kernelVxlanMissing: string | undefined;
   readonly directions: readonly Direction[];
+  /** What the engines dropped meanwhile, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
 }
 
 /** What was seen from one host towards another. */
@@ -45,9 +47,16 @@ export async function demo(options: DemoOptions): Promise<void> {
   process.stdout.write(options.output === 'json' ? `${JSON.stringify(result, null, 2)}\n` : text(result));
   const faults = result.directions.flatMap(faultsOf);
   if (faults.length > 0) {
-    throw new KerseyError('COMMAND_FAILED', `not every pair of hosts is well: ${faults.join('; ')}`, {
-      remedy: 'look for the drop reason with `kersey status` and report this',
-    });
+    const dropped = Object.entries(result.drops).map(([reason, count]) => `${reason} ${count}`);
+    const drops =
+      dropped.length === 0 ? 'the engines dropped nothing' : `engine drops: ${dropped.join(', ')}`;
+    throw new KerseyError(
+      'COMMAND_FAILED',
+      `not every pair of hosts is well: ${faults.join('; ')}; ${drops}`,
+      {
+        remedy: 'report this with the lines above',
+      },
+    );
   }
 }
 
@@ -74,7 +83,11 @@ async function show(progress: Progress, signal: AbortSignal): Promise<DemoResult
       const title = `${from.host.name} (${from.dataplane}) -> ${to.host.name} (${to.dataplane})`;
       directions.push(await progress.step(title, () => direction(from, to), noteOf));
     }
-    return { kernelVxlanMissing: missing, directions };
+    const drops = Object.entries(await overlay.drops()).filter(([, count]) => count > 0);
+    return { kernelVxlanMissing: missing, directions, drops: Object.fromEntries(drops) };
+  } catch (error) {
+    // When a daemon is gone, its last words explain more than whatever failed because of that.
+    throw signal.aborted ? error : (overlay.failure() ?? error);
   } finally {
     await progress.step('removing everything again', () => overlay.close());
   }
@@ -172,9 +185,9 @@ function text(result: DemoResult): string {
     '',
     'engine: VXLAN in userspace, no kernel module. kernel: the vxlan module, set up as flannel does.',
     'Next:',
-    '  npx kersey up --store file:/etc/kersey/network.json   run a node; the README has a first network file',
-    '  npm run bench                                         compare with bare veth, kernel vxlan and other tunnels',
-    '  README.md                                             what it is, and the first five minutes',
+    '  npx kersey up --store file:/etc/kersey.json   run a node; the README has a first network file',
+    '  npm run bench                                 compare with bare veth, kernel vxlan and other tunnels',
+    '  README.md                                     what it is, and the first five minutes',
     '',
   ].join('\n');
 }

@@ -46,7 +46,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   options.signal?.addEventListener('abort', stop, { once: true });
   if (options.signal?.aborted === true) stop();
   try {
-    background.end(options.input);
+    background.close(options.input);
     const exitCode = await background.exited;
     options.signal?.throwIfAborted();
     const result = { stdout: background.stdout, stderr: background.stderr, exitCode };
@@ -120,7 +120,7 @@ export class Background {
   }
 
   /** Gives the program its last input, or none. */
-  end(input = ''): void {
+  close(input = ''): void {
     this.#child.stdin?.end(input);
   }
 
@@ -144,16 +144,17 @@ export class Background {
     clearTimeout(timer);
   }
 
+  /** `ended with code 1`. */
+  get end(): string {
+    if (this.running) return 'is still running';
+    if (this.#child.signalCode !== null) return `was ended by ${this.#child.signalCode}`;
+    return `ended with code ${String(this.#child.exitCode)}`;
+  }
+
   /** The error that tells how the program ended and its last words. */
-  failure(): KerseyError {
-    const how = this.running
-      ? 'is still running'
-      : this.#child.signalCode === null
-        ? `ended with code ${String(this.#child.exitCode)}`
-        : `was ended by ${this.#child.signalCode}`;
-    const said = lastLines(this.stderr === '' ? this.stdout : this.stderr, 5);
-    const message = `'${this.argv.join(' ')}' ${how}${said === '' ? '' : `: ${said}`}`;
-    return new KerseyError('COMMAND_FAILED', message, { remedy: 'the text above is its own' });
+  failure(name = `'${this.argv.join(' ')}'`): KerseyError {
+    const said = lastLines(this.stderr === '' ? this.stdout : this.stderr, 3);
+    return new KerseyError('COMMAND_FAILED', `${name} ${this.end}${said === '' ? '' : `: ${said}`}`);
   }
 }
 

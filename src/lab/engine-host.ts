@@ -2,7 +2,8 @@
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lastLines, type Background } from './command.ts';
+import { errorCodes, KerseyError } from '../errors.ts';
+import type { Background } from './command.ts';
 import { awaitCondition } from './condition.ts';
 import type { Host } from './host.ts';
 import { nodeCommand } from './self.ts';
@@ -68,7 +69,7 @@ export class EngineHost {
   }
 
   #subnetEnvironment(): ReadonlyMap<string, string> | undefined {
-    if (!this.#daemon.running) throw this.#daemon.failure();
+    if (!this.#daemon.running) throw this.failure();
     let text: string;
     try {
       text = readFileSync(this.subnetFile, 'utf8');
@@ -101,7 +102,12 @@ export class EngineHost {
     await this.#daemon.stop(10_000);
   }
 
-  lastWords(): string {
-    return lastLines(this.#daemon.stderr, 3);
+  /** Why the daemon ended: its own error where it gave one, else its last words. */
+  failure(): KerseyError {
+    const name = `kersey up on ${this.host.name}`;
+    const own = /^kersey: ([A-Z_]+): (.*?)(?:; (.*))?$/m.exec(this.#daemon.stderr);
+    const code = errorCodes.find((known) => known.code === own?.[1])?.code;
+    if (own === null || code === undefined) return this.#daemon.failure(name);
+    return new KerseyError(code, `${name}: ${own[2] ?? ''}`, { remedy: own[3] ?? '' });
   }
 }

@@ -9,7 +9,7 @@
 //
 // What it does not imitate: queues, loss, delay, several underlay networks, separate file systems.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KerseyError } from '../errors.ts';
@@ -137,12 +137,13 @@ export class Lab {
 }
 
 async function configure(host: Host): Promise<void> {
-  await host.ip(
-    'link set lo up',
-    `address add ${host.address4}/24 dev ${underlayDevice}`,
-    `address add ${host.address6}/64 dev ${underlayDevice} nodad`,
-    `link set ${underlayDevice} up`,
-  );
+  const lines = ['link set lo up', `address add ${host.address4}/24 dev ${underlayDevice}`];
+  // A kernel without IPv6 (ipv6.disable=1) still makes labs for IPv4; a new namespace may have it switched off.
+  if (existsSync('/proc/sys/net/ipv6')) {
+    await host.sysctl('net.ipv6.conf.all.disable_ipv6', 0);
+    lines.push(`address add ${host.address6}/64 dev ${underlayDevice} nodad`);
+  }
+  await host.ip(...lines, `link set ${underlayDevice} up`);
 }
 
 function pick(signal: AbortSignal | undefined): { signal?: AbortSignal } {

@@ -219,6 +219,8 @@ function parseReport(text: string): IperfReport | undefined {
 }
 
 function unreadable(tool: string, exitCode: number | null, said: string): KerseyError {
-  const message = `${tool} gave no result (exit code ${String(exitCode)}): ${said.trim()}`;
-  return new KerseyError('COMMAND_FAILED', message, { remedy: 'the text above is its own' });
+  return new KerseyError(
+    'COMMAND_FAILED',
+    `${tool} gave no result (exit code ${exitCode ?? 'none'}): ${said.trim()}`,
+  );
 }

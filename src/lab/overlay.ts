@@ -5,6 +5,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { KerseyError } from '../errors.ts';
 import { awaitCondition } from './condition.ts';
 import { EngineHost } from './engine-host.ts';
 import type { Host } from './host.ts';
@@ -82,6 +83,12 @@ export class Overlay {
     const member = this.members.find((candidate) => candidate.host.name === name);
     if (member !== undefined) return member;
     throw new RangeError(`no member '${name}'`);
+  }
+
+  /** How and why a daemon ended; undefined when all of them run. */
+  failure(): KerseyError | undefined {
+    const ended = this.members.find(({ engine }) => engine?.daemon.running === false);
+    return ended?.engine?.failure();
   }
 
   /** What all engines together dropped, by reason. */
@@ -199,7 +206,7 @@ export class Overlay {
     await awaitCondition(
       state,
       async () => {
-        if (member.engine?.daemon.running === false) throw member.engine.daemon.failure();
+        if (member.engine?.daemon.running === false) throw member.engine.failure();
         const routes = [
           ...(await member.host.ipJson<{ dst: string }[]>('-4', 'route', 'show')),
           ...(await member.host.ipJson<{ dst: string }[]>('-6', 'route', 'show')),

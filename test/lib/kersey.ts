@@ -16,13 +16,17 @@ export interface KerseyOptions {
   /** What to put before the command: `setpriv ...`. */
   readonly under?: readonly string[];
   /** Called with all of stderr so far whenever it grew; may signal the process. */
-  readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
+  readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void, pid: number) => void;
   /** Called when the process has started. */
   readonly onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 export function runKersey(args: readonly string[], options: KerseyOptions = {}): Promise<KerseyRun> {
-  const [file = '', ...rest] = [...(options.under ?? []), ...nodeCommand('cli/main'), ...args];
+  // The test runner puts its hooks into NODE_OPTIONS of every child; the program is tested without them.
+  const [file = '', ...rest] = [
+    ...['/usr/bin/env', '-u', 'NODE_OPTIONS', ...(options.under ?? [])],
+    ...[...nodeCommand('cli/main'), ...args],
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(file, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -37,7 +41,7 @@ export function runKersey(args: readonly string[], options: KerseyOptions = {}):
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
-      options.onStderr?.(stderr, kill);
+      options.onStderr?.(stderr, kill, child.pid ?? 0);
     });
     child.on('error', reject);
     child.on('spawn', () => options.onStart?.(kill));

@@ -54,7 +54,7 @@ t.test('a program is not installed', { skip }, async (t) => {
 
 t.test('the daemon cannot start: its own words are shown', { skip }, async (t) => {
   const run = await runKersey(['demo'], { env: { KERSEY_NATIVE: '/nonexistent/kersey.node' } });
-  oneLine(t, run, /^kersey: COMMAND_FAILED: .*NATIVE_MISSING/);
+  oneLine(t, run, /^kersey: NATIVE_MISSING: kersey up on h\d: .*\/nonexistent/);
   t.same(tracesOf(run.pid), []);
 });
 
@@ -74,4 +74,16 @@ t.test('no vxlan in the kernel: two hosts, and the reason is told', { skip }, as
     result.directions.map(({ from, to }) => `${from} ${to}`),
     ['h1 h2', 'h2 h1'],
   );
+});
+
+t.test('a daemon that dies meanwhile is the reason that is given', { skip }, async (t) => {
+  const run = await runKersey(['demo'], {
+    onStderr: (text, _kill, pid) => {
+      // One direction is measured; the daemon of h1 has no say in the rest.
+      if (text.includes('Gbit/s'))
+        spawnSync('pkill', ['-KILL', '-f', `up --store file:/tmp/ky-${pid}-.*/h1/`]);
+    },
+  });
+  oneLine(t, run, /^kersey: COMMAND_FAILED: kersey up on h1 was ended by SIGKILL/);
+  t.same(tracesOf(run.pid), []);
 });
