@@ -136,6 +136,8 @@ async function net({ quick, only }: Arguments, signal: AbortSignal): Promise<Net
 async function main(): Promise<void> {
   const asked = argumentsOf(process.argv.slice(2));
   const machine = await describeMachine();
+  if (machine.load > machine.cpus / 2)
+    say(`! the machine is busy (load ${machine.load.toFixed(1)}): do not trust the numbers`);
   const result = await withSignals(async (signal): Promise<BenchResult> => ({
     ...{ date: new Date().toISOString(), quick: asked.quick, machine },
     ...(asked.parts.includes('micro') ? { micro: await micro(asked.quick, signal) } : {}),

@@ -1,7 +1,7 @@
 // What a result cannot be read without: the machine, the kernel, and the versions of everything that took part.
 
 import { readFileSync } from 'node:fs';
-import { arch, cpus, release, totalmem } from 'node:os';
+import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { run } from '../../src/lab/command.ts';
 
 export interface Machine {
@@ -14,6 +14,8 @@ export interface Machine {
   readonly kersey: string;
   readonly commit: string;
   readonly congestionControl: string;
+  /** Load average of the minute before: anything but about 0 spoils the numbers. */
+  readonly load: number;
   readonly tools: Readonly<Record<string, string>>;
 }
 
@@ -32,6 +34,7 @@ export async function describeMachine(): Promise<Machine> {
     kersey: manifest.version,
     commit: await firstLine(['git', 'describe', '--always', '--dirty']),
     congestionControl: readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim(),
+    load: loadavg()[0] ?? 0,
     tools: {
       iperf3: await firstLine(['iperf3', '--version']),
       sockperf: await firstLine(['sockperf', '--version']),
@@ -53,7 +56,7 @@ export function describeLines(machine: Machine): readonly string[] {
   const { cpu, cpus: count, memoryGB, arch: architecture, kernel, node, kersey, commit, tools } = machine;
   return [
     `Machine: ${count} x ${cpu} (${architecture}), ${memoryGB} GB; Linux ${kernel}; Node ${node}`,
-    `Kersey ${kersey} (${commit}); TCP congestion control: ${machine.congestionControl}`,
+    `Kersey ${kersey} (${commit}); TCP congestion control: ${machine.congestionControl}; load before: ${machine.load.toFixed(2)}`,
     `Tools: ${Object.values(tools).join('; ')}`,
   ];
 }

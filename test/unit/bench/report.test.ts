@@ -33,7 +33,7 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
         kersey: '0',
         commit: 'c',
       },
-      ...{ congestionControl: 'cubic', tools: {} },
+      ...{ congestionControl: 'cubic', load: 0, tools: {} },
     },
     micro: [{ name: 'checksum', bytes: 1000, nanoseconds: 100, marginPercent: 1, samples: 9 }],
     net: {
