@@ -24,7 +24,7 @@
     X(rx_coalesced, "packets merged into a preceding one")                                         \
     X(rx_writes, "packets and superpackets written to the TUN")                                    \
     X(rx_write_fallbacks, "superpackets written packet by packet after the TUN refused them")      \
-    X(rx_ecn_marked, "inner packets marked CE because the outer one was")                          \
+    X(rx_ecn_marked, "inner packets whose ECN field took over the outer one's")                    \
     X(icmp_sent, "ICMP errors written into the TUN")                                               \
     X(icmp_suppressed, "ICMP errors not sent: rate limit, or not allowed for this packet")         \
     X(wakeups, "times a worker thread slept and was woken")

@@ -38,13 +38,13 @@ static const struct ky_peer *admit(const struct ky_decap *d, const struct ky_pee
     return from_owner ? peer : NULL;
 }
 
-static void set_ce(uint8_t *pkt, uint8_t version) {
+static void set_ecn(uint8_t *pkt, uint8_t version, uint8_t ecn) {
     if (version == 6) {
-        pkt[1] |= KY_CE << 4;
+        pkt[1] = (uint8_t)((pkt[1] & ~(KY_ECN_MASK << 4)) | ecn << 4);
         return;
     }
     uint16_t before = ky_load16(pkt);
-    pkt[1] |= KY_CE;
+    pkt[1] = (uint8_t)((pkt[1] & ~KY_ECN_MASK) | ecn);
     ky_store16(pkt + 10, ky_checksum_replace(ky_load16(pkt + 10), before, ky_load16(pkt)));
 }
 
@@ -90,16 +90,13 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
     const struct ky_peer *peer = admit(d, peers, dg->from, &in, &reason);
     if (reason != KY_DROP_NONE)
         return reason;
-    switch (ky_ecn_decap(dg->tos, in.tos)) {
-    case KY_ECN_DROP:
+    int ecn = ky_ecn_decap(dg->tos, in.tos);
+    if (ecn == KY_ECN_DROP)
         return KY_DROP_RX_ECN;
-    case KY_ECN_SET_CE:
-        set_ce(pkt, version);
-        in.tos |= KY_CE;
+    if (ecn != (in.tos & KY_ECN_MASK)) {
+        set_ecn(pkt, version, (uint8_t)ecn);
+        in.tos = (uint8_t)((in.tos & ~KY_ECN_MASK) | ecn);
         ky_add(&d->counters->rx_ecn_marked, 1);
-        break;
-    case KY_ECN_KEEP:
-        break;
     }
     struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
     ky_add(&d->counters->rx_packets, 1);

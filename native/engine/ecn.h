@@ -2,7 +2,6 @@
 #ifndef KY_ECN_H
 #define KY_ECN_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { KY_ECN_MASK = 3, KY_NOT_ECT = 0, KY_ECT_1 = 1, KY_ECT_0 = 2, KY_CE = 3 };
@@ -14,20 +13,15 @@ static inline uint8_t ky_ecn_outer(uint8_t inner_tos) {
     return ecn == KY_CE ? KY_ECT_0 : ecn;
 }
 
-enum ky_ecn { KY_ECN_KEEP, KY_ECN_SET_CE, KY_ECN_DROP };
+enum { KY_ECN_DROP = -1 };
 
-// What to do with an inner packet, given both fields (INET_ECN_decapsulate).
-static inline enum ky_ecn ky_ecn_decap(uint8_t outer_tos, uint8_t inner_tos) {
-    if ((outer_tos & KY_ECN_MASK) != KY_CE)
-        return KY_ECN_KEEP;
-    switch (inner_tos & KY_ECN_MASK) {
-    case KY_NOT_ECT:
-        return KY_ECN_DROP;
-    case KY_CE:
-        return KY_ECN_KEEP;
-    default:
-        return KY_ECN_SET_CE;
-    }
+// The inner ECN field after the tunnel, given both, or KY_ECN_DROP (INET_ECN_decapsulate of Linux
+// 6.18; RFC 6040 figure 4): congestion met in the tunnel is handed on, and so is ECT(1).
+static inline int ky_ecn_decap(uint8_t outer_tos, uint8_t inner_tos) {
+    uint8_t outer = outer_tos & KY_ECN_MASK, inner = inner_tos & KY_ECN_MASK;
+    if (outer == KY_CE)
+        return inner == KY_NOT_ECT ? KY_ECN_DROP : KY_CE;
+    return outer == KY_ECT_1 && inner == KY_ECT_0 ? KY_ECT_1 : inner;
 }
 
 #endif

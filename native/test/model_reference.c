@@ -240,27 +240,36 @@ static enum ky_drop admit(const struct model_world *w, const struct model_node *
     return KY_DROP_RX_NOT_LOCAL;
 }
 
-// Sets CE where the table of RFC 6040 as Linux has it says so. False: to be dropped.
+// Changes the ECN field where the table of RFC 6040 as Linux has it says so. False: to be dropped.
 static bool merge_ecn(unsigned outer, uint8_t *p, const struct oracle_ip *ip, bool *marked) {
-    *marked = false;
-    if (outer % 4 != 3 || ip->tos % 4 == 3)
-        return true;
-    if (ip->tos % 4 == 0)
+    unsigned before = ip->tos % 4, after = before;
+    outer %= 4;
+    if (outer == 3 && before == 0)
         return false;
-    *marked = true;
+    if (outer == 3)
+        after = 3;
+    else if (outer == 1 && before == 2)
+        after = 1;
+    *marked = after != before;
+    if (!*marked)
+        return true;
     if (ip->version == 6) {
-        p[1] |= 0x30;
+        p[1] = (uint8_t)((p[1] & 0xcf) | after << 4);
         return true;
     }
     unsigned sum = oracle_get16(p + 10); // a wrong sum stays as wrong as it was
     bool ok = oracle_ip_sum_ok(p);
-    unsigned added = 3 - p[1] % 4;
-    p[1] |= 3;
+    p[1] = (uint8_t)(p[1] - before + after);
     if (ok) {
         oracle_put16(p + 10, 0);
         sum = 0xffffu - oracle_sum(p, ip->l4, 0);
-    } else { // ones' complement: sum - added
+    } else if (after > before) { // ones' complement: sum - (after - before)
+        unsigned added = after - before;
         sum = sum >= added ? sum - added : sum + 0xffff - added;
+    } else {
+        sum += before - after;
+        if (sum >= 0xffff)
+            sum -= 0xffff;
     }
     oracle_put16(p + 10, sum);
     return true;
