@@ -1,11 +1,13 @@
 // Removing what labs of killed processes left behind.
 //
-// Every namespace a lab makes is called `ky-<pid>-<random>-<host>`. One whose process is gone belongs to nobody: its
-// remaining programs are ended and it is deleted. A pid that was given to another process keeps its leftovers until
+// Every namespace a lab makes is called `ky-<pid>-<random>-<host>`, its directory alike. What belongs to a process that
+// is gone belongs to nobody: programs in such a namespace are ended, the namespace and the directory deleted. A pid that was given to another process keeps its leftovers until
 // that process ends too.
 
-import { readdirSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
+import { readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 const namespaceDirectory = '/run/netns';
 const pattern = /^ky-(\d+)-[0-9a-z]+-/;
@@ -30,14 +32,19 @@ function killQuietly(pid: number): void {
   }
 }
 
-/** Deletes the namespaces of labs whose process no longer runs; answers with their names. */
+/** Deletes what labs left whose process no longer runs; answers with the names of the namespaces. */
 export function sweepLeftovers(): readonly string[] {
-  const leftovers = listNamespaces().filter((name) => {
-    const pid = pattern.exec(name)?.[1];
-    return pid !== undefined && !isAlive(Number(pid));
-  });
+  const leftovers = listNamespaces().filter(isOrphan);
   leftovers.forEach(deleteNamespaceSync);
+  for (const name of readdirSync(tmpdir()).filter(isOrphan)) {
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
   return leftovers;
+}
+
+function isOrphan(name: string): boolean {
+  const pid = pattern.exec(name)?.[1];
+  return pid !== undefined && !isAlive(Number(pid));
 }
 
 export function listNamespaces(): readonly string[] {

@@ -12,6 +12,7 @@ import { readOffloads, setOffloads } from '../../src/lab/offloads.ts';
 import { PayloadReceiver } from '../../src/lab/payload.ts';
 import { listNamespaces, sweepLeftovers } from '../../src/lab/sweep.ts';
 import { testProgram } from '../lib/program.ts';
+import { tracesOf } from '../lib/traces.ts';
 import { skipUnlessRoot } from '../lib/requirements.ts';
 
 const skip = skipUnlessRoot();
@@ -87,8 +88,9 @@ t.test('what a killed process left is swept by the next lab', { skip }, async (t
   child.kill('SIGKILL');
   await exited;
   t.equal(namespacesOf(id).length, 3);
+  t.not(tracesOf(child.pid ?? 0).length, 0);
   sweepLeftovers();
-  t.same(namespacesOf(id), []);
+  t.same(tracesOf(child.pid ?? 0), []);
 });
 
 t.test('the sweep leaves the labs of living processes alone', { skip }, async (t) => {
