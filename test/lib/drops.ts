@@ -30,34 +30,49 @@ const losses = [
   ],
 ];
 
-/** In words, empty when nothing was lost. */
-export async function unexplainedDrops(member: Member): Promise<readonly string[]> {
+/** How many packets were lost, by where and why. */
+export type Losses = ReadonlyMap<string, number>;
+
+type Loss = readonly [where: string, count: number];
+
+/** What was lost since the host was made: while a link comes up, its neighbour discovery may be. */
+export async function lossesOf(member: Member): Promise<Losses> {
   const where = await Promise.all([inEngine(member), atDevices(member), inStack(member)]);
-  return where.flat().map((text) => `${member.host.name}: ${text}`);
+  return new Map(where.flat());
 }
 
-async function inEngine({ engine }: Member): Promise<readonly string[]> {
+/** What was lost since `before`, in words; empty when nothing was. */
+export async function lossesSince(member: Member, before: Losses): Promise<readonly string[]> {
+  const now = await lossesOf(member);
+  return [...now].flatMap(([where, count]) => {
+    const lost = count - (before.get(where) ?? 0);
+    return lost > 0 ? [`${member.host.name}: ${where} ${lost}`] : [];
+  });
+}
+
+async function inEngine({ engine }: Member): Promise<readonly Loss[]> {
   const overlays = engine === undefined ? [] : (await engine.status()).overlays;
   return overlays.flatMap(({ family, drops }) =>
     Object.entries(drops)
-      .filter(([reason, count]) => count > 0 && !explained.has(reason))
-      .map(([reason, count]) => `IPv${family} ${reason} ${count}`),
+      .filter(([reason]) => !explained.has(reason))
+      .map(([reason, count]): Loss => [`IPv${family} ${reason}`, count]),
   );
 }
 
-async function atDevices({ host, dataplane }: Member): Promise<readonly string[]> {
+async function atDevices({ host, dataplane }: Member): Promise<readonly Loss[]> {
   const links = await host.ipJson<LinkStatistics[]>('-s', 'link', 'show', 'up');
   // A kernel vxlan device counts the host's multicasts, for which it has no forwarding entry, as drops.
   const counted = links.filter(({ ifname }) => dataplane === 'engine' || ifname === host.device);
   return counted.flatMap(({ ifname, stats64 }) =>
-    (['rx', 'tx'] as const)
-      .filter((way) => stats64[way].dropped + stats64[way].errors > 0)
-      .map((way) => `${ifname} ${way} dropped ${stats64[way].dropped}, errors ${stats64[way].errors}`),
+    (['rx', 'tx'] as const).flatMap((way): readonly Loss[] => [
+      [`${ifname} ${way} dropped`, stats64[way].dropped],
+      [`${ifname} ${way} errors`, stats64[way].errors],
+    ]),
   );
 }
 
-async function inStack({ host }: Member): Promise<readonly string[]> {
+async function inStack({ host }: Member): Promise<readonly Loss[]> {
   const { stdout } = await host.exec(['nstat', '-a', '-j', '-s']);
   const { kernel } = JSON.parse(stdout) as { kernel: Readonly<Record<string, number>> };
-  return losses.flatMap((name) => ((kernel[name] ?? 0) > 0 ? [`${name} ${kernel[name] ?? 0}`] : []));
+  return losses.map((name): Loss => [name, kernel[name] ?? 0]);
 }

@@ -6,7 +6,7 @@ import type { OffloadProfile } from '../../src/lab/offloads.ts';
 import { Overlay, type Member } from '../../src/lab/overlay.ts';
 import { PayloadReceiver } from '../../src/lab/payload.ts';
 import { Capture, mark } from './capture.ts';
-import { unexplainedDrops } from './drops.ts';
+import { lossesOf, lossesSince } from './drops.ts';
 import { judge } from './judge.ts';
 
 export interface ExchangeOptions {
@@ -55,12 +55,14 @@ export async function exchangeEverything(t: Test, options: ExchangeOptions): Pro
   // One veth pair joins them, so either end sees all frames.
   const capture = await Capture.start(engine.host, engine.host.device, overlay.lab.directory);
 
+  const before = [await lossesOf(engine), await lossesOf(kernel)] as const;
+
   for (const family of [4, 6] as const) {
     await exchange(t, `IPv${family}, engine -> kernel`, engine, kernel, family, sizes);
     await exchange(t, `IPv${family}, kernel -> engine`, kernel, engine, family, sizes);
   }
 
-  const drops = await Promise.all([engine, kernel].map(unexplainedDrops));
+  const drops = [await lossesSince(engine, before[0]), await lossesSince(kernel, before[1])];
   t.same(drops.flat(), [], 'no drop without an explanation');
   const last = await mark(engine.host, kernel.host);
   await capture.stop(last);
