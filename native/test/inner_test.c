@@ -148,6 +148,7 @@ static void test_v6_chains(void) {
             struct oracle_spec s = oracle_plain(6, ORACLE_TCP, 5);
             bool fragment = false;
             s.extension_count = count;
+            s.mf = true; // first fragments: what follows their header is still a chain
             for (unsigned i = 0; i < count; i++) {
                 s.extensions[i] = kinds[pick >> (2 * i) & 3];
                 fragment |= s.extensions[i] == FRAGMENT;
