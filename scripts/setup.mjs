@@ -2,7 +2,8 @@
 // Brings a checkout from any state to the one a command needs, and is silent when it is there already.
 //
 //     node scripts/setup.mjs runtime    to run: Debian packages, node_modules, the engine, dist/      (default)
-//     node scripts/setup.mjs dev        to test: the same and what the tests use
+//     node scripts/setup.mjs bench      to measure: the same and what the benches use
+//     node scripts/setup.mjs dev        to test: as runtime, and what the tests use
 //     node scripts/setup.mjs native     for the C tests: Debian packages only
 //     node scripts/setup.mjs fuzz       for libFuzzer: Debian packages only
 //     node scripts/setup.mjs check      to check types, lint and formats: node_modules only
@@ -29,6 +30,7 @@ import { ROOT } from './setup/root.mjs';
 /** @type {Readonly<Record<string, Mode>>} */
 const MODES = {
   runtime: { purposes: ['build', 'demo'], modules: true, oracle: false, build: true },
+  bench: { purposes: ['build', 'demo', 'bench'], modules: true, oracle: false, build: true },
   dev: { purposes: ['build', 'demo', 'test'], modules: true, oracle: true, build: true },
   native: { purposes: ['build', 'test'], modules: false, oracle: false, build: false },
   fuzz: { purposes: ['build', 'test', 'fuzz'], modules: false, oracle: false, build: false },

@@ -11,7 +11,7 @@ import process from 'node:process';
 import { nodeHeaders } from './node.mjs';
 import { runQuietly, say } from './quiet.mjs';
 
-/** @typedef {'build' | 'demo' | 'test' | 'fuzz'} Purpose */
+/** @typedef {'build' | 'demo' | 'bench' | 'test' | 'fuzz'} Purpose */
 
 /**
  * @typedef {object} SystemPackage
@@ -43,6 +43,7 @@ export const SYSTEM_PACKAGES = [
   { name: 'iperf3', use: 'measures throughput', purpose: 'demo', present: () => program('iperf3') },
   { name: 'ethtool', use: 'sets device offloads', purpose: 'demo', present: () => program('ethtool') },
   { name: 'procps', use: 'sets kernel parameters', purpose: 'demo', present: () => program('sysctl') },
+  { name: 'sockperf', use: 'measures round trips', purpose: 'bench', present: () => program('sockperf') },
   { name: 'cmake', use: 'builds the C tests', purpose: 'test', present: () => program('cmake') },
   { name: 'ninja-build', use: 'builds the C tests', purpose: 'test', present: () => program('ninja') },
   { name: 'clang', use: 'compiles the fuzz targets', purpose: 'fuzz', present: () => program('clang') },
