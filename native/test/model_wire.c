@@ -68,7 +68,7 @@ void model_wire_send(struct model_wire *w, unsigned from, unsigned to, const uin
                                  .to = to,
                                  .from = w->world->node[from].outer};
     if (tos % 4 != 0 && random_one_in(w->random, 10))
-        d->tos |= 3; // congestion
+        d->tos |= 3;                       // congestion
     else if (random_one_in(w->random, 20)) // a router with ideas of its own
         d->tos = random_below(w->random, 256);
     if (d->len > 40 && random_one_in(w->random, 40))
