@@ -11,6 +11,7 @@
       "native/engine/inject.c",
       "native/engine/inner.c",
       "native/engine/peers.c",
+      "native/engine/placement.c",
       "native/engine/probe.c",
       "native/engine/probe_inject.c",
       "native/engine/runs.c",

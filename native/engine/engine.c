@@ -154,6 +154,7 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
                                 .batch = on(e, KY_FEATURE_BATCH)};
     w->shared = &e->shared;
     w->tun_fd = tun_fd;
+    w->placement.wanted = on(e, KY_FEATURE_HOME_CPU);
     int err = ky_udp_open(&w->udp, &udp, fault);
     if (err != 0)
         return err;
@@ -347,8 +348,7 @@ int ky_engine_set_peers(struct ky_engine *e, const struct ky_peer_spec *peers, s
         atomic_store(&e->shared.peers, next);
         e->peers = next;
         for (unsigned i = 0; i < e->config.workers; i++) {
-            ky_reader_wait(&e->worker[i].sender.reader);
-            ky_reader_wait(&e->worker[i].receiver.reader);
+            ky_reader_wait(&e->worker[i].reader);
         }
         for (size_t i = 0; i < old_count; i++) {
             if (kept[i])

@@ -1,4 +1,4 @@
-// The optional kernel features the engine can use. Each is probed by use at start (probe.c), can be
+// What the engine does only where it can and may: mostly optional kernel features. Each is probed by use at start (probe.c), can be
 // switched off by its name, and is shown with the reason for its state.
 #ifndef KY_FEATURE_H
 #define KY_FEATURE_H
@@ -15,7 +15,8 @@
     X(TUNNEL_GSO, "tunnel-gso", "superpackets leave whole, the kernel segments them (Linux 6.17)") \
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \
-    X(COALESCE_UDP, "coalesce-udp", "the same for UDP (Linux 6.2)")
+    X(COALESCE_UDP, "coalesce-udp", "the same for UDP (Linux 6.2)")                                \
+    X(HOME_CPU, "home-cpu", "a worker that moves superpackets stays on one CPU")
 
 enum ky_feature {
 #define KY_FEATURE_ENUM(id, name, text) KY_FEATURE_##id,

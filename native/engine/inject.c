@@ -54,6 +54,8 @@ _Static_assert(sizeof(struct tunnel_vnet) == 24, "virtio_net_hdr_v1_hash_tunnel"
     {.code = BPF_ST | BPF_MEM | (size), .dst_reg = (d), .off = (o), .imm = (i)}
 #define LOAD(size, d, s, o)                                                                        \
     {.code = BPF_LDX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
+#define STORE_REG(size, d, s, o)                                                                   \
+    {.code = BPF_STX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
 #define JUMP_NE(d, i, o) {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = (d), .off = (o), .imm = (i)}
 #define JUMP_EQ(d, i, o) {.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = (d), .off = (o), .imm = (i)}
 #define CALL(f) {.code = BPF_JMP | BPF_CALL, .imm = (f)}
@@ -106,10 +108,15 @@ static int load_program(int map_fd, unsigned ifindex, bool v6) {
         MOV_IMM(3, 64),
         MOV_IMM(4, FIB_SKIP_NEIGH),
         CALL(BPF_FUNC_fib_lookup),
-        JUMP_NE(0, 0, 6),
+        JUMP_NE(0, 0, 9),
+        // The next hop is known now, so bpf_redirect_neigh need not ask the routing table again:
+        // struct bpf_redir_neigh is a family in 4 bytes, which lie before the next hop here.
+        LOAD(BPF_B, 1, 10, FIB_FAMILY),
+        STORE_REG(BPF_W, 10, 1, FIB_DST - 4),
         LOAD(BPF_W, 1, 10, FIB_IFINDEX),
-        MOV_IMM(2, 0),
-        MOV_IMM(3, 0),
+        MOV_REG(2, 10),
+        ADD_IMM(2, FIB_DST - 4),
+        MOV_IMM(3, 20),
         MOV_IMM(4, 0),
         CALL(152), // bpf_redirect_neigh
         EXIT,

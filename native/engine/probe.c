@@ -306,6 +306,9 @@ static void *run(void *arg) {
     else
         set(probe, KY_FEATURE_TUNNEL_GSO, false, "not tried: no namespace to try it in");
     set(probe, KY_FEATURE_BATCH, true, "works");
+    cpu_set_t cpus;
+    int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 0;
+    set(probe, KY_FEATURE_HOME_CPU, count > 1, "%d CPUs may be used", count);
     return NULL;
 }
 

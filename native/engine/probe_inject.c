@@ -110,13 +110,13 @@ static bool is_segment(const uint8_t *pkt, size_t len, unsigned i) {
 }
 
 static bool segments_come_out(int fd) {
-    uint8_t pkt[1024];
     struct ky_vnet vnet;
+    uint8_t memory[sizeof vnet + 1024], *pkt = memory + sizeof vnet;
     for (unsigned i = 0; i < SEGMENTS;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         if (poll(&ready, 1, 100) <= 0)
             return false;
-        long n = ky_tun_read(fd, &vnet, pkt, sizeof pkt);
+        long n = ky_tun_read(fd, &vnet, pkt, 1024);
         if (n > 0 && pkt[0] >> 4 == 4 && pkt[9] == IPPROTO_UDP) { // not the device's own IPv6 noise
             if (!is_segment(pkt, (size_t)n, i))
                 return false;

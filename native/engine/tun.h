@@ -26,9 +26,10 @@ enum {
 int ky_tun_open(const char *name, unsigned queues, unsigned offload, int *fds,
                 struct ky_fault *fault);
 
-// Reads one packet. Returns its length, or -errno: -EAGAIN when there is none, -EBADFD when the
+// Reads one packet of at most cap bytes to pkt, before which there are sizeof *vnet writable bytes.
+// Returns its length, or -errno: -EAGAIN when there is none, -EBADFD when the
 // device was deleted.
-long ky_tun_read(int fd, struct ky_vnet *vnet, void *buf, size_t cap);
+long ky_tun_read(int fd, struct ky_vnet *vnet, uint8_t *pkt, size_t cap);
 
 // Writes vnet header and packet, iov[0] being the header. Returns 0 or -errno: -EIO when the device
 // is down, -EINVAL when the kernel refuses the superpacket.

@@ -296,7 +296,7 @@ void ky_receive_free(struct ky_receive *r) {
     r->memory = NULL;
 }
 
-int ky_udp_receive(const struct ky_udp *u, struct ky_receive *r, bool *full) {
+int ky_udp_receive(const struct ky_udp *u, struct ky_receive *r) {
     for (unsigned i = 0; i < r->want; i++) {
         r->msg[i].msg_hdr.msg_namelen = sizeof r->from[i];
         r->msg[i].msg_hdr.msg_controllen = sizeof r->control[i];
@@ -304,14 +304,13 @@ int ky_udp_receive(const struct ky_udp *u, struct ky_receive *r, bool *full) {
     int n = recvmmsg(u->receive_fd, r->msg, r->want, MSG_DONTWAIT, NULL);
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
-    *full = (unsigned)n == r->want;
-    if (!u->batch)
+    if (!u->batch || n == 0)
         return n;
-    uint32_t bytes = 1;
+    uint32_t bytes = 0;
     for (int i = 0; i < n; i++)
         bytes += r->msg[i].msg_len;
     unsigned fit = KY_RECEIVE_BYTES / (bytes / (unsigned)n + 1);
-    r->want = fit < 4 ? 4 : fit > KY_RECEIVE_BATCH ? KY_RECEIVE_BATCH : fit;
+    r->want = fit < 1 ? 1 : fit > KY_RECEIVE_BATCH ? KY_RECEIVE_BATCH : fit;
     return n;
 }
 

@@ -25,7 +25,7 @@ enum {
     KY_RECEIVE_BATCH = 64,
     // What a batch aims to hold: more buffers than L2 takes cost more than the calls they save
     // (measured: 4 x 64 KB buffers 9.0 Gbit/s, 64 x 64 KB 5.8).
-    KY_RECEIVE_BYTES = 256 * 1024,
+    KY_RECEIVE_BYTES = 64 * 1024,
 };
 
 struct ky_udp_config {
@@ -69,8 +69,8 @@ int ky_receive_init(struct ky_receive *r, bool batch); // 0 or -ENOMEM
 void ky_receive_free(struct ky_receive *r);
 
 // Receives without blocking what is there. Returns the number of datagrams or trains, 0 when there
-// was none, or -errno. *full tells whether more may be waiting.
-int ky_udp_receive(const struct ky_udp *udp, struct ky_receive *r, bool *full);
+// was none, or -errno.
+int ky_udp_receive(const struct ky_udp *udp, struct ky_receive *r);
 
 // The i-th of them.
 void ky_receive_at(const struct ky_receive *r, unsigned i, struct ky_datagram *datagram);

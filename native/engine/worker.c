@@ -1,6 +1,9 @@
-// The two loops. Each wake-up handles a batch: it takes the snapshot of peers, moves what is there,
-// lets go of the snapshot, and sleeps in poll() when nothing is left. Nothing waits to fill a batch,
-// nothing is allocated, locked or logged here, and every refusal is a counter.
+// The loop. A turn asks poll() which sides have something, takes the snapshot of peers, moves a batch
+// from each, and lets go of the snapshot. Nothing waits to fill a batch, nothing is allocated, locked
+// or logged here, and every refusal is a counter.
+//
+// Turns are short: a superpacket or a burst of small packets from each side, so that what was read is
+// still in the cache when it is written, and acknowledgements do not wait behind data.
 //
 // A thread gives up only when its descriptor is gone for good (the TUN was deleted by somebody);
 // it then sets shared->failed, and the control plane, which looks at it, opens a new engine.
@@ -8,13 +11,18 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "tun.h"
 
-enum { TUN_BATCH = 64 }; // packets read before sending, when packets are small
+enum {
+    TUN_BURST = 64,        // packets read before sending, when packets are small
+    TUN_BYTES = 48 * 1024, // and bytes: about a superpacket
+    REVIEW_TURNS = 1024,
+};
 
 void ky_reader_wait(struct ky_reader *r) {
     unsigned seen = atomic_load(&r->count);
@@ -23,13 +31,8 @@ void ky_reader_wait(struct ky_reader *r) {
         nanosleep(&pause, NULL);
 }
 
-// Sleeps until fd is readable. Returns false when the worker must end.
-static bool await(struct ky_worker *w, int fd, struct ky_counters *counters) {
-    struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
-                          {.fd = w->shared->stop_fd, .events = POLLIN}};
-    (void)poll(p, 2, -1);
-    ky_add(&counters->wakeups, 1);
-    return !atomic_load_explicit(&w->shared->stop, memory_order_relaxed);
+static bool stopping(const struct ky_worker *w) {
+    return atomic_load_explicit(&w->shared->stop, memory_order_relaxed);
 }
 
 static void fail(struct ky_worker *w, int err) {
@@ -73,37 +76,26 @@ static void send_packet(struct ky_worker *w, const struct ky_peers *peers, size_
         answer(w, KY_ICMP_TOO_BIG, &inner);
 }
 
-// Moves one batch. Returns 1 when more may be waiting, 0 when the TUN is empty, or -errno.
-static long drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
+// Moves one batch. A read that finds nothing costs as much as poll() does, so a burst is as long as the
+// last one was, and twice that when there was more. Returns 0 or, when the TUN is gone, -errno.
+static int drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
     struct ky_sender *s = &w->sender;
-    unsigned batch = w->udp.batch ? TUN_BATCH : 1;
-    long n = 0;
-    for (unsigned i = 0; i < batch; i++) {
+    unsigned i = 0;
+    long n = 0, bytes = 0;
+    while (i < s->burst && bytes < TUN_BYTES) {
         n = ky_tun_read(w->tun_fd, &s->vnet, s->packet, KY_TUN_PACKET_MAX);
         if (n < 0)
             break;
+        bytes += n;
+        i++;
         send_packet(w, peers, (size_t)n);
     }
     ky_runs_flush(&s->encap.runs);
-    return n >= 0 ? 1 : n == -EAGAIN || n == -EINTR ? 0 : n;
-}
-
-static void *send_loop(void *arg) {
-    struct ky_worker *w = arg;
-    struct ky_sender *s = &w->sender;
-    do {
-        long more;
-        do {
-            const struct ky_peers *peers = ky_reader_begin(&s->reader, w->shared);
-            more = drain_tun(w, peers);
-            ky_reader_end(&s->reader);
-        } while (more > 0 && !atomic_load_explicit(&w->shared->stop, memory_order_relaxed));
-        if (more < 0) {
-            fail(w, (int)-more);
-            break;
-        }
-    } while (await(w, w->tun_fd, &s->counters));
-    return NULL;
+    if (n < 0)
+        s->burst = i > 1 ? i : 1;
+    else if (i == s->burst && w->udp.batch)
+        s->burst = i < TUN_BURST / 2 ? 2 * i : TUN_BURST;
+    return n >= 0 || n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 }
 
 // ---- underlay -> TUN ----
@@ -113,13 +105,12 @@ static int write_tun(void *ctx, const struct iovec *iov, int n) {
     return ky_tun_write(w->tun_fd, iov, n);
 }
 
-static bool drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
+static void drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
     struct ky_receiver *r = &w->receiver;
-    bool full = false;
-    int n = ky_udp_receive(&w->udp, &r->receive, &full);
+    int n = ky_udp_receive(&w->udp, &r->receive);
     ky_add(&r->counters.rx_syscalls, 1);
     if (n <= 0)
-        return n == -EINTR;
+        return;
     ky_add(&r->counters.rx_datagrams, (uint64_t)n);
     for (int i = 0; i < n; i++) {
         struct ky_datagram datagram;
@@ -127,55 +118,75 @@ static bool drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
         ky_decap_datagram(&r->decap, peers, &datagram, &r->gro);
     }
     ky_gro_flush(&r->gro);
-    return full;
 }
 
-static void *receive_loop(void *arg) {
+// ---- the loop ----
+
+static void review_placement(struct ky_worker *w) {
+    const struct ky_counters *tx = &w->sender.counters, *rx = &w->receiver.counters;
+    uint64_t injected = ky_get(&tx->tx_injected);
+    ky_placement_review(&w->placement, injected + ky_get(&rx->rx_superpackets),
+                        injected + ky_get(&tx->tx_datagrams) + ky_get(&rx->rx_datagrams));
+}
+
+static void *loop(void *arg) {
     struct ky_worker *w = arg;
-    struct ky_receiver *r = &w->receiver;
-    while (await(w, w->udp.receive_fd, &r->counters)) {
-        bool more;
-        do {
-            const struct ky_peers *peers = ky_reader_begin(&r->reader, w->shared);
-            more = drain_udp(w, peers);
-            ky_reader_end(&r->reader);
-        } while (more && !atomic_load_explicit(&w->shared->stop, memory_order_relaxed));
+    ky_placement_init(&w->placement, w->index);
+    enum { TUN, UDP, STOP, FDS };
+    struct pollfd p[FDS] = {[TUN] = {.fd = w->tun_fd, .events = POLLIN},
+                            [UDP] = {.fd = w->udp.receive_fd, .events = POLLIN},
+                            [STOP] = {.fd = w->shared->stop_fd, .events = POLLIN}};
+    for (unsigned turn = 0; !stopping(w); turn++) {
+        if (turn % REVIEW_TURNS == 0)
+            review_placement(w);
+        int ready = poll(p, FDS, 0);
+        if (ready == 0) {
+            // Whoever is about to give us more may be waiting for this very CPU.
+            sched_yield();
+            ready = poll(p, FDS, -1);
+            ky_add(&w->receiver.counters.wakeups, 1);
+        }
+        if (ready < 0 || stopping(w))
+            continue;
+        const struct ky_peers *peers = ky_reader_begin(&w->reader, w->shared);
+        int err = p[TUN].revents != 0 ? drain_tun(w, peers) : 0;
+        if (p[UDP].revents != 0)
+            drain_udp(w, peers);
+        ky_reader_end(&w->reader);
+        if (err != 0) {
+            fail(w, -err);
+            break;
+        }
     }
     return NULL;
 }
 
 // ---- life cycle ----
 
-static int start_thread(pthread_t *thread, void *(*loop)(void *), struct ky_worker *w,
-                        const char *kind, unsigned index) {
-    // Signals belong to the program's main thread.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(thread, NULL, loop, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err != 0)
-        return -err;
-    char name[16];
-    snprintf(name, sizeof name, "kersey-%s%u", kind, index % 1000);
-    (void)pthread_setname_np(*thread, name);
-    w->threads++;
-    return 0;
-}
-
 int ky_worker_start(struct ky_worker *w, unsigned index) {
     w->udp.stop_fd = w->shared->stop_fd;
     w->udp.tx = &w->sender.counters;
     w->receiver.gro.write = write_tun;
     w->receiver.gro.ctx = w;
-    int err = start_thread(&w->sender.thread, send_loop, w, "tx", index);
-    return err != 0 ? err : start_thread(&w->receiver.thread, receive_loop, w, "rx", index);
+    w->sender.burst = 1;
+    w->index = index;
+    // Signals belong to the program's main thread.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&w->thread, NULL, loop, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err != 0)
+        return -err;
+    w->started = true;
+    char name[16];
+    snprintf(name, sizeof name, "kersey-w%u", index % 1000);
+    (void)pthread_setname_np(w->thread, name);
+    return 0;
 }
 
 void ky_worker_join(struct ky_worker *w) {
-    if (w->threads > 0)
-        pthread_join(w->sender.thread, NULL);
-    if (w->threads > 1)
-        pthread_join(w->receiver.thread, NULL);
-    w->threads = 0;
+    if (w->started)
+        pthread_join(w->thread, NULL);
+    w->started = false;
 }

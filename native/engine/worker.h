@@ -1,5 +1,6 @@
-// A worker moves packets for one TUN queue and one set of underlay sockets, with two threads that
-// share nothing that changes: one drains the TUN and sends, the other receives and writes the TUN.
+// A worker is one thread that moves packets between one TUN queue and one set of underlay sockets, in
+// both directions (docs/adr/0001-one-thread-a-worker.md). Workers share nothing that changes but the
+// pointer to the peers.
 #ifndef KY_WORKER_H
 #define KY_WORKER_H
 
@@ -11,6 +12,7 @@
 #include "gro.h"
 #include "icmp.h"
 #include "peers.h"
+#include "placement.h"
 #include "udp.h"
 
 // What all workers of an engine share.
@@ -42,19 +44,16 @@ static inline void ky_reader_end(struct ky_reader *r) {
 void ky_reader_wait(struct ky_reader *r);
 
 struct ky_sender {
-    pthread_t thread;
-    struct ky_reader reader;
     struct ky_encap encap;
     struct ky_icmp_limit icmp_limit;
     struct ky_counters counters;
     struct ky_vnet vnet;
     uint8_t *memory;
     uint8_t *packet; // KY_TUN_PACKET_MAX bytes in memory, behind KY_INJECT_HEADROOM
+    unsigned burst;  // packets to read before sending; follows what the TUN had
 };
 
 struct ky_receiver {
-    pthread_t thread;
-    struct ky_reader reader;
     struct ky_decap decap;
     struct ky_receive receive;
     struct ky_gro gro;
@@ -63,19 +62,22 @@ struct ky_receiver {
 
 struct ky_worker {
     struct ky_shared *shared;
+    pthread_t thread;
+    bool started;
+    unsigned index;
+    struct ky_placement placement;
+    struct ky_reader reader;
     int tun_fd;
     struct ky_udp udp;
     struct ky_inject inject;
     struct ky_sender sender;
     struct ky_receiver receiver;
-    unsigned threads; // started: 0, 1 (sender) or 2
 };
 
-// Starts the threads named "kersey-tx<index>" and "kersey-rx<index>"; everything but the threads is
-// set. Returns 0 or -errno; then ky_worker_join ends what was started.
+// Starts the thread, named "kersey-w<index>"; everything but the thread is set. Returns 0 or -errno.
 int ky_worker_start(struct ky_worker *worker, unsigned index);
 
-// Waits for the threads to end, which the caller has asked for by shared->stop and stop_fd.
+// Waits for the thread to end, if it was started, which the caller has asked for by shared->stop and stop_fd.
 void ky_worker_join(struct ky_worker *worker);
 
 #endif

@@ -9,6 +9,7 @@ export const features = [
   'batch',
   'coalesce',
   'coalesce-udp',
+  'home-cpu',
 ] as const;
 
 export type Feature = (typeof features)[number];

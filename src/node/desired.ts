@@ -60,6 +60,14 @@ export interface DesiredRoute {
   readonly via: string;
 }
 
+/** The largest superpacket that the TUN shall hand over, in the terms of `ip link set gso_max_size`. */
+export interface GsoMaxSize {
+  /** While tunnel-gso is on: superpackets leave whole. */
+  readonly whole: number;
+  /** Otherwise: superpackets leave as runs of frames. */
+  readonly runs: number;
+}
+
 export interface DesiredOverlay {
   readonly family: Family;
   readonly engine: EngineConfig;
@@ -68,7 +76,7 @@ export interface DesiredOverlay {
   readonly subnet: Cidr;
   readonly network: Cidr;
   readonly txQueueLen: number;
-  readonly gsoMaxSize: number;
+  readonly gsoMaxSize: GsoMaxSize;
   readonly peers: readonly EnginePeer[];
   /** Prefixes of this node: inner destinations that are let in. */
   readonly local: readonly string[];
@@ -153,7 +161,7 @@ function overlay(family: Family, input: DesiredInput, warnings: string[]): Desir
     network,
     address: `${formatIp(family, subnet.base)}/${addressBits(family)}`,
     txQueueLen,
-    gsoMaxSize: gsoMaxSize(engine.mtu, family),
+    gsoMaxSize: { whole: gsoMaxSizeWhole(family), runs: gsoMaxSizeOfRuns(engine.mtu, family) },
     peers: peers.map(({ prefix, outer, vtepMac: mac }) => ({
       prefix: formatCidr(prefix),
       outer,
@@ -314,11 +322,16 @@ export function vtepMacIn(data: JsonValue | undefined): string | undefined {
  * The largest superpacket that one UDP_SEGMENT send can carry away: as many frames as fit the 65507 bytes of a UDP
  * datagram. The kernel takes the room for headers (MAX_TCP_HEADER + 1 = 321) off it again (sk_setup_caps).
  */
-function gsoMaxSize(mtu: number, family: Family): number {
+function gsoMaxSizeOfRuns(mtu: number, family: Family): number {
   const frame = mtu + overhead[family] - (family === 4 ? 28 : 48);
   const tcpHeaders = family === 4 ? 52 : 72;
   const frames = Math.min(64, Math.floor(65_507 / frame));
   return Math.min(65_536, frames * (mtu - tcpHeaders) + 321);
+}
+
+/** What fits a datagram as a whole: the length fields of outer IPv4, IPv6 and UDP headers end at 65535. */
+function gsoMaxSizeWhole(family: Family): number {
+  return 65_535 - (family === 4 ? overhead[4] : overhead[6] - 40);
 }
 
 function within(outer: Peer | undefined, inner: Peer): boolean {

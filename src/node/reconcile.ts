@@ -42,6 +42,8 @@ export interface ReconcilerOptions {
 
 interface Overlay {
   engine: EngineFace;
+  /** The engine sends superpackets whole (feature tunnel-gso). */
+  readonly wholeSuperpackets: boolean;
   readonly openedAt: number;
   /** How often in a row it was lost soon after it was opened. */
   readonly losses: number;
@@ -119,7 +121,11 @@ export class Reconciler {
   #open(config: EngineConfig, losses: number): Overlay {
     const engine = this.#options.openEngine(config);
     const openedAt = this.#now();
-    return { engine, openedAt, losses, lost: undefined, table: undefined, settled: false, routes: new Set() };
+    const wholeSuperpackets = engine.stats().features.some(({ name, on }) => name === 'tunnel-gso' && on);
+    return {
+      ...{ engine, wholeSuperpackets, openedAt, losses },
+      ...{ lost: undefined, table: undefined, settled: false, routes: new Set() },
+    };
   }
 
   #now(): number {
@@ -190,7 +196,8 @@ export class Reconciler {
   }
 
   #applyLink(overlay: Overlay, desired: DesiredOverlay, link: Link): void {
-    const { engine, txQueueLen, gsoMaxSize } = desired;
+    const { engine, txQueueLen } = desired;
+    const gsoMaxSize = desired.gsoMaxSize[overlay.wholeSuperpackets ? 'whole' : 'runs'];
     const change: LinkChange = {
       ...(link.mtu !== engine.mtu && { mtu: engine.mtu }),
       ...(link.txQueueLen !== txQueueLen && { txQueueLen }),

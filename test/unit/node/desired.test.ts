@@ -85,7 +85,7 @@ t.test('two hosts, as flannel has them', async (t) => {
         network: parseCidr('10.5.0.0/16'),
         address: '10.5.1.0/32',
         txQueueLen: 2048,
-        gsoMaxSize: 61_833,
+        gsoMaxSize: { whole: 65_485, runs: 61_833 },
         peers: [{ prefix: '10.5.2.0/24', outer: '192.168.78.2', vtepMac: mac(2) }],
         local: ['10.5.1.0/24'],
         routes: [{ dst: '10.5.2.0/24', via: '10.5.2.0' }],

@@ -5,6 +5,7 @@ import t from 'tap';
 
 import { parseNetworkConfig } from '../../../src/config/network.ts';
 import type { EngineConfig, EngineState, PeerTable } from '../../../src/engine/engine.ts';
+import type { FeatureState } from '../../../src/engine/feature.ts';
 import { KerseyError } from '../../../src/errors.ts';
 import { parseCidr } from '../../../src/net/cidr.ts';
 import type { Address } from '../../../src/netlink/address.ts';
@@ -23,6 +24,7 @@ class FakeHost implements NetlinkFace {
   routeTable = new Map<string, Route>();
   table: PeerTable | undefined;
   state: EngineState = { kind: 'closed' };
+  features: readonly FeatureState[] = [];
   /** Changes so far, to see that none are made in vain. */
   changes = 0;
   tables = 0;
@@ -54,7 +56,7 @@ class FakeHost implements NetlinkFace {
     return {
       config,
       state: () => (mine === this.#index ? this.state : { kind: 'closed' }),
-      stats: () => ({ counters: {}, drops: {}, features: [], peers: [] }),
+      stats: () => ({ counters: {}, drops: {}, features: this.features, peers: [] }),
       setPeers: (table) => {
         this.table = table;
         this.tables++;
@@ -299,6 +301,17 @@ t.test("the kernel's own routes stay", async (t) => {
   host.addRoute('fe80::/64', undefined, { protocol: 2 });
   loop.apply(desired([2]));
   t.ok(host.routeTable.has('fe80::/64'));
+});
+
+t.test('superpackets may be larger where they leave whole', async (t) => {
+  for (const on of [true, false]) {
+    const host = new FakeHost();
+    host.features = [{ name: 'tunnel-gso', on, reason: '' }];
+    const { reconciler: loop } = reconciler(host);
+    loop.apply(desired([2]));
+    const size = on ? 65_485 : 61_833;
+    t.match(host.device, { gsoMaxSize: size, gsoIpv4MaxSize: size });
+  }
 });
 
 t.test('another MTU of the underlay makes the device anew', async (t) => {
