@@ -14,6 +14,7 @@
       "native/engine/placement.c",
       "native/engine/probe.c",
       "native/engine/probe_inject.c",
+      "native/engine/receive.c",
       "native/engine/runs.c",
       "native/engine/stats.c",
       "native/engine/tun.c",

@@ -99,7 +99,9 @@ static int init_memory(struct ky_engine *e, struct ky_worker *w) {
         err = take_counters(&s->encap.peer_counters);
     if (err == 0)
         err = take_counters(&r->decap.peer_counters);
-    return err != 0 ? err : ky_receive_init(&r->receive, on(e, KY_FEATURE_BATCH));
+    if (err != 0)
+        return err;
+    return ky_receive_init(&r->receive, on(e, KY_FEATURE_BATCH), e->config.mtu + KY_ENCAP_LEN);
 }
 
 static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...)
@@ -154,7 +156,7 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
                                 .batch = on(e, KY_FEATURE_BATCH)};
     w->shared = &e->shared;
     w->tun_fd = tun_fd;
-    w->placement.wanted = on(e, KY_FEATURE_HOME_CPU);
+    w->home_cpu = on(e, KY_FEATURE_HOME_CPU);
     int err = ky_udp_open(&w->udp, &udp, fault);
     if (err != 0)
         return err;
@@ -348,7 +350,8 @@ int ky_engine_set_peers(struct ky_engine *e, const struct ky_peer_spec *peers, s
         atomic_store(&e->shared.peers, next);
         e->peers = next;
         for (unsigned i = 0; i < e->config.workers; i++) {
-            ky_reader_wait(&e->worker[i].reader);
+            ky_reader_wait(&e->worker[i].sender.thread.reader);
+            ky_reader_wait(&e->worker[i].receiver.thread.reader);
         }
         for (size_t i = 0; i < old_count; i++) {
             if (kept[i])

@@ -18,12 +18,7 @@
 #define IPV6_AUTOFLOWLABEL 70
 #endif
 
-enum {
-    SOCKET_BUFFER = 8 << 20,
-    // Receive buffers lie at a distance that is no power of two (cache sets), see runs.c.
-    STRIDE = 65536 + 1024,
-    DATAGRAM_MAX = 65535,
-};
+enum { SOCKET_BUFFER = 8 << 20 };
 
 static socklen_t address_of(struct ky_ip ip, uint16_t port, struct sockaddr_in6 *out) {
     if (ky_ip_is4(ip)) {
@@ -270,75 +265,4 @@ void ky_udp_send(void *ctx, const struct ky_run *runs, unsigned count) {
     }
     if (o.count > 0)
         send_messages(&o);
-}
-
-// ---- receiving ----
-
-int ky_receive_init(struct ky_receive *r, bool batch) {
-    unsigned n = batch ? KY_RECEIVE_BATCH : 1;
-    *r = (struct ky_receive){.want = batch ? 4 : 1};
-    // Pages are taken from the kernel when first written to, so what never arrives costs nothing.
-    r->memory = aligned_alloc(64, (size_t)STRIDE * n);
-    if (r->memory == NULL)
-        return -ENOMEM;
-    for (unsigned i = 0; i < n; i++) {
-        r->iov[i] = (struct iovec){r->memory + (size_t)STRIDE * i, DATAGRAM_MAX};
-        r->msg[i].msg_hdr = (struct msghdr){.msg_name = &r->from[i],
-                                            .msg_iov = &r->iov[i],
-                                            .msg_iovlen = 1,
-                                            .msg_control = r->control[i]};
-    }
-    return 0;
-}
-
-void ky_receive_free(struct ky_receive *r) {
-    free(r->memory);
-    r->memory = NULL;
-}
-
-int ky_udp_receive(const struct ky_udp *u, struct ky_receive *r) {
-    for (unsigned i = 0; i < r->want; i++) {
-        r->msg[i].msg_hdr.msg_namelen = sizeof r->from[i];
-        r->msg[i].msg_hdr.msg_controllen = sizeof r->control[i];
-    }
-    int n = recvmmsg(u->receive_fd, r->msg, r->want, MSG_DONTWAIT, NULL);
-    if (n < 0)
-        return errno == EAGAIN ? 0 : -errno;
-    if (!u->batch || n == 0)
-        return n;
-    uint32_t bytes = 0;
-    for (int i = 0; i < n; i++)
-        bytes += r->msg[i].msg_len;
-    unsigned fit = KY_RECEIVE_BYTES / (bytes / (unsigned)n + 1);
-    r->want = fit < 1 ? 1 : fit > KY_RECEIVE_BATCH ? KY_RECEIVE_BATCH : fit;
-    return n;
-}
-
-static void read_cmsgs(const struct msghdr *m, struct ky_datagram *d) {
-    struct msghdr *h = (struct msghdr *)m; // CMSG_NXTHDR wants it, and changes nothing
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
-        int value = 0;
-        if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-            memcpy(&value, CMSG_DATA(c), sizeof value);
-            d->gro = (uint16_t)value;
-        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
-            d->tos = *CMSG_DATA(c); // one byte
-        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
-            memcpy(&value, CMSG_DATA(c), sizeof value);
-            d->tos = (uint8_t)value;
-        }
-    }
-}
-
-void ky_receive_at(const struct ky_receive *r, unsigned i, struct ky_datagram *d) {
-    const struct msghdr *m = &r->msg[i].msg_hdr;
-    *d = (struct ky_datagram){.buf = r->iov[i].iov_base,
-                              .len = r->msg[i].msg_len,
-                              .truncated = (m->msg_flags & MSG_TRUNC) != 0};
-    const struct sockaddr_in *in = m->msg_name;
-    if (in->sin_family == AF_INET)
-        d->from = ky_ip4((const uint8_t *)&in->sin_addr);
-    else
-        d->from = ky_ip6((const uint8_t *)&((const struct sockaddr_in6 *)m->msg_name)->sin6_addr);
-    read_cmsgs(m, d);
 }

@@ -1,9 +1,9 @@
-// The loop. A turn asks poll() which sides have something, takes the snapshot of peers, moves a batch
-// from each, and lets go of the snapshot. Nothing waits to fill a batch, nothing is allocated, locked
-// or logged here, and every refusal is a counter.
+// The two loops. A turn waits for something to be there, takes the snapshot of peers, moves a batch, and
+// lets go of the snapshot. Nothing waits to fill a batch, nothing is allocated, locked or logged here,
+// and every refusal is a counter.
 //
-// Turns are short: a superpacket or a burst of small packets from each side, so that what was read is
-// still in the cache when it is written, and acknowledgements do not wait behind data.
+// A turn moves one superpacket or a burst of small packets, so that what was read is still in the cache
+// when it is written. poll() before it costs less than the read that finds nothing after it.
 //
 // A thread gives up only when its descriptor is gone for good (the TUN was deleted by somebody);
 // it then sets shared->failed, and the control plane, which looks at it, opens a new engine.
@@ -33,6 +33,31 @@ void ky_reader_wait(struct ky_reader *r) {
 
 static bool stopping(const struct ky_worker *w) {
     return atomic_load_explicit(&w->shared->stop, memory_order_relaxed);
+}
+
+static void review_placement(struct ky_thread *t) {
+    const struct ky_counters *tx = &t->worker->sender.counters, *rx = &t->worker->receiver.counters;
+    uint64_t injected = ky_get(&tx->tx_injected);
+    ky_placement_review(&t->placement, injected + ky_get(&rx->rx_superpackets),
+                        injected + ky_get(&tx->tx_datagrams) + ky_get(&rx->rx_datagrams));
+}
+
+static void begin(struct ky_thread *t) {
+    t->placement.wanted = t->worker->home_cpu;
+    ky_placement_init(&t->placement, t->worker->index);
+}
+
+// Sleeps until fd is readable. Returns false when the worker must end.
+static bool await(struct ky_worker *w, int fd, struct ky_counters *counters) {
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
+                          {.fd = w->shared->stop_fd, .events = POLLIN}};
+    if (poll(p, 2, 0) == 0) {
+        // Whoever is about to give us more may be waiting for this very CPU.
+        sched_yield();
+        (void)poll(p, 2, -1);
+        ky_add(&counters->wakeups, 1);
+    }
+    return !stopping(w);
 }
 
 static void fail(struct ky_worker *w, int err) {
@@ -98,6 +123,24 @@ static int drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
     return n >= 0 || n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 }
 
+static void *send_loop(void *arg) {
+    struct ky_thread *t = arg;
+    struct ky_worker *w = t->worker;
+    begin(t);
+    for (unsigned turn = 1; await(w, w->tun_fd, &w->sender.counters); turn++) {
+        const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
+        int err = drain_tun(w, peers);
+        ky_reader_end(&t->reader);
+        if (err != 0) {
+            fail(w, -err);
+            break;
+        }
+        if (turn % REVIEW_TURNS == 0)
+            review_placement(t);
+    }
+    return NULL;
+}
+
 // ---- underlay -> TUN ----
 
 static int write_tun(void *ctx, const struct iovec *iov, int n) {
@@ -107,7 +150,7 @@ static int write_tun(void *ctx, const struct iovec *iov, int n) {
 
 static void drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
     struct ky_receiver *r = &w->receiver;
-    int n = ky_udp_receive(&w->udp, &r->receive);
+    int n = ky_receive_batch(&r->receive, w->udp.receive_fd);
     ky_add(&r->counters.rx_syscalls, 1);
     if (n <= 0)
         return;
@@ -120,48 +163,39 @@ static void drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
     ky_gro_flush(&r->gro);
 }
 
-// ---- the loop ----
-
-static void review_placement(struct ky_worker *w) {
-    const struct ky_counters *tx = &w->sender.counters, *rx = &w->receiver.counters;
-    uint64_t injected = ky_get(&tx->tx_injected);
-    ky_placement_review(&w->placement, injected + ky_get(&rx->rx_superpackets),
-                        injected + ky_get(&tx->tx_datagrams) + ky_get(&rx->rx_datagrams));
-}
-
-static void *loop(void *arg) {
-    struct ky_worker *w = arg;
-    ky_placement_init(&w->placement, w->index);
-    enum { TUN, UDP, STOP, FDS };
-    struct pollfd p[FDS] = {[TUN] = {.fd = w->tun_fd, .events = POLLIN},
-                            [UDP] = {.fd = w->udp.receive_fd, .events = POLLIN},
-                            [STOP] = {.fd = w->shared->stop_fd, .events = POLLIN}};
-    for (unsigned turn = 0; !stopping(w); turn++) {
+static void *receive_loop(void *arg) {
+    struct ky_thread *t = arg;
+    struct ky_worker *w = t->worker;
+    begin(t);
+    for (unsigned turn = 1; await(w, w->udp.receive_fd, &w->receiver.counters); turn++) {
+        const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
+        drain_udp(w, peers);
+        ky_reader_end(&t->reader);
         if (turn % REVIEW_TURNS == 0)
-            review_placement(w);
-        int ready = poll(p, FDS, 0);
-        if (ready == 0) {
-            // Whoever is about to give us more may be waiting for this very CPU.
-            sched_yield();
-            ready = poll(p, FDS, -1);
-            ky_add(&w->receiver.counters.wakeups, 1);
-        }
-        if (ready < 0 || stopping(w))
-            continue;
-        const struct ky_peers *peers = ky_reader_begin(&w->reader, w->shared);
-        int err = p[TUN].revents != 0 ? drain_tun(w, peers) : 0;
-        if (p[UDP].revents != 0)
-            drain_udp(w, peers);
-        ky_reader_end(&w->reader);
-        if (err != 0) {
-            fail(w, -err);
-            break;
-        }
+            review_placement(t);
     }
     return NULL;
 }
 
 // ---- life cycle ----
+
+static int start(struct ky_worker *w, struct ky_thread *t, void *(*loop)(void *),
+                 const char *kind) {
+    t->worker = w;
+    // Signals belong to the program's main thread.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&t->id, NULL, loop, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err != 0)
+        return -err;
+    t->started = true;
+    char name[16];
+    snprintf(name, sizeof name, "kersey-%s%u", kind, w->index % 1000);
+    (void)pthread_setname_np(t->id, name);
+    return 0;
+}
 
 int ky_worker_start(struct ky_worker *w, unsigned index) {
     w->udp.stop_fd = w->shared->stop_fd;
@@ -170,23 +204,15 @@ int ky_worker_start(struct ky_worker *w, unsigned index) {
     w->receiver.gro.ctx = w;
     w->sender.burst = 1;
     w->index = index;
-    // Signals belong to the program's main thread.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&w->thread, NULL, loop, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err != 0)
-        return -err;
-    w->started = true;
-    char name[16];
-    snprintf(name, sizeof name, "kersey-w%u", index % 1000);
-    (void)pthread_setname_np(w->thread, name);
-    return 0;
+    int err = start(w, &w->sender.thread, send_loop, "tx");
+    return err != 0 ? err : start(w, &w->receiver.thread, receive_loop, "rx");
 }
 
 void ky_worker_join(struct ky_worker *w) {
-    if (w->started)
-        pthread_join(w->thread, NULL);
-    w->started = false;
+    struct ky_thread *threads[] = {&w->sender.thread, &w->receiver.thread};
+    for (unsigned i = 0; i < 2; i++) {
+        if (threads[i]->started)
+            pthread_join(threads[i]->id, NULL);
+        threads[i]->started = false;
+    }
 }

@@ -1,6 +1,6 @@
-// A worker is one thread that moves packets between one TUN queue and one set of underlay sockets, in
-// both directions (docs/adr/0001-one-thread-a-worker.md). Workers share nothing that changes but the
-// pointer to the peers.
+// A worker moves packets for one TUN queue and one set of underlay sockets, with two threads that
+// share nothing that changes: one drains the TUN and sends, the other receives and writes the TUN
+// (docs/adr/0001-two-threads-a-worker.md).
 #ifndef KY_WORKER_H
 #define KY_WORKER_H
 
@@ -13,6 +13,7 @@
 #include "icmp.h"
 #include "peers.h"
 #include "placement.h"
+#include "receive.h"
 #include "udp.h"
 
 // What all workers of an engine share.
@@ -43,7 +44,17 @@ static inline void ky_reader_end(struct ky_reader *r) {
 // Blocks until the thread behind r has let go of whatever it held when this was called.
 void ky_reader_wait(struct ky_reader *r);
 
+// One direction's thread.
+struct ky_thread {
+    struct ky_worker *worker;
+    pthread_t id;
+    bool started;
+    struct ky_reader reader;
+    struct ky_placement placement;
+};
+
 struct ky_sender {
+    struct ky_thread thread;
     struct ky_encap encap;
     struct ky_icmp_limit icmp_limit;
     struct ky_counters counters;
@@ -54,6 +65,7 @@ struct ky_sender {
 };
 
 struct ky_receiver {
+    struct ky_thread thread;
     struct ky_decap decap;
     struct ky_receive receive;
     struct ky_gro gro;
@@ -62,11 +74,8 @@ struct ky_receiver {
 
 struct ky_worker {
     struct ky_shared *shared;
-    pthread_t thread;
-    bool started;
     unsigned index;
-    struct ky_placement placement;
-    struct ky_reader reader;
+    bool home_cpu; // keep both threads on one CPU while superpackets move
     int tun_fd;
     struct ky_udp udp;
     struct ky_inject inject;
@@ -74,10 +83,11 @@ struct ky_worker {
     struct ky_receiver receiver;
 };
 
-// Starts the thread, named "kersey-w<index>"; everything but the thread is set. Returns 0 or -errno.
+// Starts the threads named "kersey-tx<index>" and "kersey-rx<index>"; everything but the threads is
+// set. Returns 0 or -errno; then ky_worker_join ends what was started.
 int ky_worker_start(struct ky_worker *worker, unsigned index);
 
-// Waits for the thread to end, if it was started, which the caller has asked for by shared->stop and stop_fd.
+// Waits for the threads to end, which the caller has asked for by shared->stop and stop_fd.
 void ky_worker_join(struct ky_worker *worker);
 
 #endif

@@ -1,5 +1,6 @@
 // Real sockets over loopback: the send ladder with its fallbacks, TOS, trains, and what is refused.
 // sendmmsg is wrapped (see CMakeLists.txt), so that the kernel's refusals can be had at will.
+#include "../engine/receive.h"
 #include "../engine/udp.h"
 
 #include <arpa/inet.h>
@@ -91,7 +92,7 @@ static void open_both(bool v6, bool gso, bool gro, bool batch) {
     REQUIRE(ky_udp_open(&from, &c, &fault) == 0);
     c.local = to_ip;
     REQUIRE(ky_udp_open(&to, &c, &fault) == 0);
-    REQUIRE(ky_receive_init(&receive_buffers, batch) == 0);
+    REQUIRE(ky_receive_init(&receive_buffers, batch, 1472) == 0);
     memset(&counters, 0, sizeof counters);
     from.tx = &counters;
     build_peer();
@@ -154,7 +155,7 @@ static void take(const struct ky_datagram *d) {
 static void receive(unsigned frames) {
     struct pollfd p = {.fd = to.receive_fd, .events = POLLIN};
     while (got_count < frames && poll(&p, 1, 2000) > 0) {
-        int n = ky_udp_receive(&to, &receive_buffers);
+        int n = ky_receive_batch(&receive_buffers, to.receive_fd);
         REQUIRE(n >= 0 && n <= KY_RECEIVE_BATCH);
         for (int i = 0; i < n; i++) {
             struct ky_datagram d;
@@ -165,7 +166,7 @@ static void receive(unsigned frames) {
 }
 
 static void check_silence(void) {
-    CHECK_EQ(ky_udp_receive(&to, &receive_buffers), 0);
+    CHECK_EQ(ky_receive_batch(&receive_buffers, to.receive_fd), 0);
 }
 
 // Everything that was sent is there; in order, unless it left from several ports.
@@ -426,7 +427,7 @@ static void test_batch_follows_size(void) {
         send_all();
         unsigned taken = 0;
         for (int n = 1; n > 0; taken += (unsigned)n) {
-            n = ky_udp_receive(&to, &receive_buffers);
+            n = ky_receive_batch(&receive_buffers, to.receive_fd);
             REQUIRE(n >= 0);
         }
         CHECK_EQ(taken, 300);
@@ -436,7 +437,7 @@ static void test_batch_follows_size(void) {
         add_run(0, 0, 1, 60000, 60000);
         send_all();
         used = 0;
-        CHECK_EQ(ky_udp_receive(&to, &receive_buffers), 1);
+        CHECK_EQ(ky_receive_batch(&receive_buffers, to.receive_fd), 1);
     }
     CHECK_EQ(receive_buffers.want, 1);
     close_both();
@@ -450,7 +451,7 @@ static void test_one_at_a_time(void) {
     send_all();
     CHECK_EQ(ky_get(&counters.tx_syscalls), 10);
     for (unsigned i = 0; i < 10; i++) {
-        CHECK_EQ(ky_udp_receive(&to, &receive_buffers), 1);
+        CHECK_EQ(ky_receive_batch(&receive_buffers, to.receive_fd), 1);
     }
     check_silence();
     close_both();
@@ -461,7 +462,7 @@ static void test_empty_datagram(void) {
     check_case("an empty datagram");
     const struct sockaddr *address = &ky_peers_at(peers, 0)->to.sa;
     CHECK_EQ(sendto(from.send_fd[0], "", 0, 0, address, ky_peers_at(peers, 0)->to_len), 0);
-    if (CHECK_EQ(ky_udp_receive(&to, &receive_buffers), 1)) {
+    if (CHECK_EQ(ky_receive_batch(&receive_buffers, to.receive_fd), 1)) {
         struct ky_datagram d;
         ky_receive_at(&receive_buffers, 0, &d);
         CHECK_EQ(d.len, 0);
