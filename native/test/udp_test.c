@@ -443,6 +443,30 @@ static void test_batch_follows_size(void) {
     close_both();
 }
 
+// Datagrams that do not fit a slot, among others that do, arrive whole; so do those that fit just so.
+static void test_slots(void) {
+    open_both(false, true, false, true);
+    check_case("slots");
+    add_run(0, 0, 20, 100, 100);
+    send_all();
+    receive(20);
+    CHECK(receive_buffers.received > 0);
+    uint16_t slot = (uint16_t)receive_buffers.slot;
+    const uint16_t sizes[] = {100, slot - 1, 100, slot, slot + 1, 9000, 4, 60000, 100};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        add_run(0, 0, 1, sizes[i], sizes[i]);
+    send_all();
+    REQUIRE(ky_receive_batch(&receive_buffers, to.receive_fd) > 0);
+    CHECK(receive_buffers.in_slots);
+    for (unsigned i = 0; i < receive_buffers.received; i++) {
+        struct ky_datagram d;
+        ky_receive_at(&receive_buffers, i, &d);
+        take(&d);
+    }
+    check_arrived();
+    close_both();
+}
+
 static void test_one_at_a_time(void) {
     open_both(false, true, true, false);
     check_case("no batches");
@@ -539,6 +563,7 @@ int main(void) {
     test_stop();
     test_many_messages();
     test_batch_follows_size();
+    test_slots();
     test_one_at_a_time();
     test_empty_datagram();
     test_tos_is_per_datagram();
