@@ -1,13 +1,11 @@
 // Measuring between two hosts with programs that are not ours: iperf3, ping, sockperf.
 //
-// CPU time is the whole machine's, from /proc/stat: softirq work of one host is charged to whoever runs, so the CPU
-// time of a process says little. It counts user, nice, system, irq and softirq, not steal and not iowait, in ticks of
-// 10 ms, so anything under a second is noise.
+// CPU time is the whole machine's, see cpu.ts.
 
-import { readFileSync } from 'node:fs';
 import { KerseyError } from '../errors.ts';
 import type { Background } from './command.ts';
 import { awaitCondition } from './condition.ts';
+import { cpuTimesSince, readCpuTimes } from './cpu.ts';
 import type { Host } from './host.ts';
 
 export interface Ping {
@@ -57,6 +55,9 @@ export interface StreamResult {
 }
 
 export interface DatagramResult {
+  readonly sent: number;
+  readonly delivered: number;
+  readonly seconds: number;
   /** What arrived. */
   readonly packetsPerSecond: number;
   readonly bitsPerSecond: number;
@@ -68,7 +69,6 @@ interface IperfSum {
   readonly bytes: number;
   readonly seconds: number;
   readonly packets?: number;
-  readonly lost_packets?: number;
   readonly retransmits?: number;
 }
 
@@ -77,7 +77,6 @@ interface IperfReport {
   readonly end: {
     readonly sum_sent: IperfSum;
     readonly sum_received: IperfSum;
-    readonly sum: IperfSum;
     readonly sender_tcp_congestion?: string;
   };
 }
@@ -85,27 +84,31 @@ interface IperfReport {
 /** An iperf3 server; clients run against it one after the other. */
 export class Iperf {
   readonly #server: Background;
-  readonly #address: string;
+  /** Of the server, as arguments of a client. */
+  readonly #where: readonly string[];
 
-  private constructor(server: Background, address: string) {
+  private constructor(server: Background, where: readonly string[]) {
     this.#server = server;
-    this.#address = address;
+    this.#where = where;
   }
 
-  static async open(host: Host, address: string): Promise<Iperf> {
-    const server = host.spawn(['iperf3', '-s', '--forceflush', '-B', address]);
+  /** Two servers on one address need two ports. */
+  static async open(host: Host, address: string, port = 5201): Promise<Iperf> {
+    const server = host.spawn(['iperf3', '-s', '--forceflush', '-B', address, '-p', String(port)]);
     await awaitCondition('iperf3 to listen', () => {
       if (!server.running) throw server.failure();
       return server.stdout.includes('Server listening');
     });
-    return new Iperf(server, address);
+    return new Iperf(server, ['-c', address, '-p', String(port)]);
   }
 
-  /** TCP from `sender` to the server. */
-  async tcp(sender: Host, options: { seconds: number; streams?: number }): Promise<StreamResult> {
+  /** TCP from `sender` to the server; as fast as it goes when no rate is given. */
+  async tcp(
+    sender: Host,
+    options: { seconds: number; streams?: number; bitsPerSecond?: number },
+  ): Promise<StreamResult> {
     const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
-      '-P',
-      String(options.streams ?? 1),
+      ...['-P', String(options.streams ?? 1), '-b', String(options.bitsPerSecond ?? 0)],
     ]);
     const { sum_sent: sent, sum_received: received } = report.end;
     return {
@@ -116,18 +119,27 @@ export class Iperf {
     };
   }
 
-  /** UDP as fast as the sender can, payloads of `size` bytes. */
-  async udp(sender: Host, options: { seconds: number; size: number }): Promise<DatagramResult> {
+  /**
+   * UDP, payloads of `size` bytes; as fast as the sender can when no rate is given. One sendto a packet, no GSO.
+   * iperf3's own count of lost packets leaves out those after the last that arrived; so what arrived is counted in bytes.
+   */
+  async udp(
+    sender: Host,
+    options: { seconds: number; size: number; packetsPerSecond?: number },
+  ): Promise<DatagramResult> {
+    const { size } = options;
+    const rate = String((options.packetsPerSecond ?? 0) * size * 8);
     const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
-      ...['-u', '-b', '0', '-l', String(options.size)],
+      ...['-u', '-b', rate, '-l', String(size)],
     ]);
-    const { packets = 0, lost_packets: lost = 0, seconds } = report.end.sum;
-    const arrived = Math.max(0, packets - lost);
+    const { sum_sent: out, sum_received: into } = report.end;
+    const [sent, delivered] = [out.packets ?? 0, into.bytes / size];
     return {
-      packetsPerSecond: arrived / seconds,
-      bitsPerSecond: (arrived * options.size * 8) / seconds,
-      lossRatio: packets === 0 ? 1 : lost / packets,
-      cpuSecondsPerGB: cpuSeconds / ((arrived * options.size) / 1e9),
+      ...{ sent, delivered, seconds: into.seconds },
+      packetsPerSecond: delivered / into.seconds,
+      bitsPerSecond: (into.bytes * 8) / into.seconds,
+      lossRatio: sent === 0 ? 1 : (sent - delivered) / sent,
+      cpuSecondsPerGB: cpuSeconds / (into.bytes / 1e9),
     };
   }
 
@@ -140,13 +152,13 @@ export class Iperf {
     seconds: number,
     options: readonly string[],
   ): Promise<{ report: IperfReport; cpuSeconds: number }> {
-    const argv = ['iperf3', '-c', this.#address, '-J', '-t', String(seconds), ...options];
-    const before = busySeconds();
+    const argv = ['iperf3', ...this.#where, '-J', '-t', String(seconds), ...options];
+    const before = readCpuTimes();
     const { stdout, stderr, exitCode } = await sender.exec(argv, {
       timeoutMs: seconds * 1000 + 20_000,
       anyExit: true,
     });
-    const cpuSeconds = busySeconds() - before;
+    const cpuSeconds = cpuTimesSince(before).busy;
     const report = parseReport(stdout);
     if (report === undefined || report.error !== undefined) {
       throw unreadable('iperf3', exitCode, report?.error ?? stderr);
@@ -197,17 +209,6 @@ function percentile(report: string, which: string): number {
   const match = new RegExp(`percentile ${which.replace('.', '\\.')} =\\s+([\\d.]+)`).exec(report);
   if (match === null) throw unreadable('sockperf', 0, report);
   return Number(match[1]);
-}
-
-/** CPU time the machine has spent on anything since it started. */
-function busySeconds(): number {
-  const line = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '';
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line
-    .trim()
-    .split(/\s+/)
-    .slice(1)
-    .map(Number);
-  return (user + nice + system + irq + softirq) / 100;
 }
 
 function parseReport(text: string): IperfReport | undefined {

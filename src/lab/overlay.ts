@@ -11,6 +11,7 @@ import { EngineHost } from './engine-host.ts';
 import type { Host } from './host.ts';
 import { baseOf, KernelVxlan, type VtepLease } from './kernel-vxlan.ts';
 import { Lab, type LabOptions } from './lab.ts';
+import type { EngineTotals } from './losses.ts';
 import { setOffloads, type OffloadProfile } from './offloads.ts';
 import { leaseEntry, leasesOf, readStoreFile } from './store-file.ts';
 
@@ -93,13 +94,20 @@ export class Overlay {
 
   /** What all engines together dropped, by reason. */
   async drops(): Promise<Readonly<Record<string, number>>> {
+    return (await this.totals()).drops;
+  }
+
+  /** What all engines together counted. */
+  async totals(): Promise<EngineTotals> {
     const engines = this.members.flatMap(({ engine }) => engine ?? []);
     const statuses = await Promise.all(engines.map((engine) => engine.status()));
-    const sum: Record<string, number> = {};
-    for (const { drops } of statuses.flatMap((status) => status.overlays)) {
-      for (const [reason, count] of Object.entries(drops)) sum[reason] = (sum[reason] ?? 0) + count;
-    }
-    return sum;
+    const overlays = statuses.flatMap((status) => status.overlays);
+    const counters = sumOf(overlays.map((overlay) => overlay.counters));
+    return {
+      txPackets: counters['tx_packets'] ?? 0,
+      rxPackets: counters['rx_packets'] ?? 0,
+      drops: sumOf(overlays.map((overlay) => overlay.drops)),
+    };
   }
 
   async close(): Promise<void> {
@@ -216,4 +224,11 @@ export class Overlay {
       { timeoutMs: 20_000, ...(signal === undefined ? {} : { signal }) },
     );
   }
+}
+
+function sumOf(counts: readonly Readonly<Record<string, number>>[]): Readonly<Record<string, number>> {
+  const sum: Record<string, number> = {};
+  for (const [name, count] of counts.flatMap((one) => Object.entries(one)))
+    sum[name] = (sum[name] ?? 0) + count;
+  return sum;
 }

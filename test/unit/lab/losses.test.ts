@@ -1,0 +1,70 @@
+// Counters of hosts and engines become an account of where packets went.
+
+import t from 'tap';
+import {
+  lossAccount,
+  parseHostDrops,
+  type DropSnapshot,
+  type EngineTotals,
+  type HostDrops,
+} from '../../../src/lab/losses.ts';
+
+const nothing: HostDrops = { devices: {}, underlayDevice: 0, sockets: 0, openSockets: 0 };
+
+function snapshot(h1: Partial<HostDrops>, h2: Partial<HostDrops>): DropSnapshot {
+  return { hosts: { h1: { ...nothing, ...h1 }, h2: { ...nothing, ...h2 } } };
+}
+
+t.test("a host's counters are read from ip, tc and /proc", async (t) => {
+  const link = (ifname: string, rx: number, tx: number): object => ({
+    ifname,
+    stats64: { rx: { errors: 0, dropped: rx }, tx: { errors: 1, dropped: tx } },
+  });
+  const drops = parseHostDrops({
+    links: JSON.stringify([link('eth0', 2, 3), link('flannel.1', 0, 40)]),
+    qdiscs: JSON.stringify([{ dev: 'flannel.1', drops: 500 }, { dev: 'eth0' }]),
+    snmp: 'Udp: InDatagrams NoPorts InErrors OutDatagrams\nUdp: 9 1 70 9\nUdpLite: InDatagrams\nUdpLite: 0\n',
+    udp: ' sl local_address ref pointer drops\n 859: 00:2118 2 0000 7  \n 860: 00:2119 2 0000 3\n',
+    underlay: 'eth0',
+  });
+  t.same(drops, { devices: { 'flannel.1': 541 }, underlayDevice: 6, sockets: 71, openSockets: 10 });
+});
+
+t.test('every packet is delivered, counted or unexplained', async (t) => {
+  const before = snapshot({ devices: { 'flannel.1': 5 } }, { sockets: 1 });
+  const after = snapshot({ devices: { 'flannel.1': 25 } }, { sockets: 71 });
+  t.match(lossAccount({ sent: 1000, delivered: 900 }, before, after), {
+    places: { 'h1 flannel.1': 20, "the receiver's socket": 70 },
+    atReceiver: 70,
+    unexplained: 10,
+  });
+});
+
+t.test('what is dropped that was never sent, as of ARP, explains nothing negative', async (t) => {
+  const account = lossAccount(
+    { sent: 10, delivered: 10 },
+    snapshot({}, {}),
+    snapshot({ devices: { 'flannel.1': 6 } }, {}),
+  );
+  t.equal(account.unexplained, 0);
+});
+
+t.test('between engines the kernel counts trains, the engines packets', async (t) => {
+  const engines = (txPackets: number, rxPackets: number, refused: number): EngineTotals => ({
+    ...{ txPackets, rxPackets },
+    drops: { tx_no_peer: 0, rx_martian: refused },
+  });
+  const before = { ...snapshot({}, {}), engines: engines(100, 90, 5) };
+  const after = { ...snapshot({}, { sockets: 2, openSockets: 2 }), engines: engines(1100, 1020, 9) };
+  t.match(lossAccount({ sent: 1000, delivered: 930 }, before, after), {
+    places: { underlay: 66, 'Kersey rx_martian': 4 },
+    atReceiver: 0,
+    unexplained: 0,
+  });
+  const silent = { ...snapshot({}, {}), engines: engines(1100, 1020, 9) };
+  t.equal(
+    lossAccount({ sent: 1000, delivered: 930 }, before, silent).unexplained,
+    66,
+    'a loss that no kernel counter knows of stays unexplained',
+  );
+});
