@@ -1,0 +1,49 @@
+// The program behind engine-pair.ts: one engine, without a control plane, told by lines of JSON on standard input.
+//
+//   argv: {"config": EngineConfig, "real": EnginePeer, "local": prefix}
+//   {"kind":"peers","count":N,"generation":G}   replaces the table, answers {"ms":M}: the time of the replacement alone
+//   {"kind":"totals"}                           answers {"txPackets":N,"rxPackets":N,"drops":{...}}
+
+import { createInterface } from 'node:readline';
+import { Engine, type EngineConfig, type EnginePeer } from '../../src/engine/engine.ts';
+import type { EngineTotals } from '../../src/lab/losses.ts';
+import type { Command } from './engine-pair.ts';
+import { peersOf } from './table.ts';
+
+const { config, real, local } = JSON.parse(process.argv[2] ?? '') as {
+  config: EngineConfig;
+  real: EnginePeer;
+  local: string;
+};
+
+function totals(engine: Engine): EngineTotals {
+  const { counters, drops } = engine.stats();
+  return {
+    txPackets: Number(counters['tx_packets'] ?? 0n),
+    rxPackets: Number(counters['rx_packets'] ?? 0n),
+    drops: Object.fromEntries(Object.entries(drops).map(([reason, count]) => [reason, Number(count)])),
+  };
+}
+
+function setPeers(engine: Engine, count: number, generation: number): { ms: number } {
+  const table = { peers: peersOf(count, generation, real), local: [local] };
+  const start = performance.now();
+  engine.setPeers(table);
+  return { ms: performance.now() - start };
+}
+
+function answer(value: object): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+const engine = Engine.open(config);
+try {
+  answer({ ready: true });
+  for await (const line of createInterface(process.stdin)) {
+    const command = JSON.parse(line) as Command;
+    if (command.kind === 'totals') answer(totals(engine));
+    else answer(setPeers(engine, command.count, command.generation));
+  }
+} finally {
+  engine.close();
+}

@@ -1,0 +1,100 @@
+// Does replacing the whole table lose packets, and how long does it take?
+//
+// A UDP stream of constant rate and a TCP stream run between two engines of 10,000 peers, first while nothing happens,
+// then while both tables are replaced again and again by tables that share only the peer that is talked to. A rate
+// that loses packets without replacements says nothing about them; then a lower one is tried.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { lossAccount, unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
+import { Iperf } from '../../src/lab/measure.ts';
+import { EnginePair } from './engine-pair.ts';
+import type { ScaleNumbers, ScaleOptions } from './scale.ts';
+
+const count = 10_000;
+const [packetsPerSecond, size, tcpBitsPerSecond] = [10_000, 200, 1e9] as const;
+/** Between replacements: back to back, building the tables would be all the machine does. */
+const pauseMs = 200;
+
+interface Phase {
+  readonly losses: LossAccount;
+  readonly tcpGbps: number;
+}
+
+export async function replaceUnderLoad(
+  options: ScaleOptions,
+): Promise<{ numbers: ScaleNumbers; losses: LossAccount; faults: readonly string[] }> {
+  const pair = await EnginePair.open(options.signal);
+  try {
+    await pair.setPeers(count, 0);
+    const { quiet, rate } = await losslessRate(pair, options);
+    const done = new AbortController();
+    const replacing = replaceUntil(pair, AbortSignal.any([done.signal, options.signal]));
+    let loaded: Phase;
+    let times: readonly number[];
+    try {
+      loaded = await stream(pair, options.replaceSeconds, rate);
+    } finally {
+      done.abort();
+      times = await replacing;
+    }
+    const lost = ({ losses }: Phase): number => losses.sent - losses.delivered;
+    const { unexplained, sent } = loaded.losses;
+    return {
+      losses: loaded.losses,
+      numbers: {
+        'replace.ms': times,
+        'replace.lost': [lost(loaded)],
+        'replace.lostBefore': [lost(quiet)],
+        'replace.sent': [sent],
+        'replace.unexplained': [unexplained],
+        'replace.tcpGbps': [loaded.tcpGbps],
+      },
+      faults:
+        unexplained > unreadLimit
+          ? [`table replaced under load: ${unexplained} of ${sent} packets lost unexplained`]
+          : [],
+    };
+  } finally {
+    await pair.close();
+  }
+}
+
+/** The first rate, halved up to three times, at which nothing is lost while the table stays. */
+async function losslessRate(
+  pair: EnginePair,
+  { replaceSeconds }: ScaleOptions,
+): Promise<{ quiet: Phase; rate: number }> {
+  for (let rate: number = packetsPerSecond; ; rate /= 2) {
+    const quiet = await stream(pair, Math.min(replaceSeconds, 3), rate);
+    if (quiet.losses.sent === quiet.losses.delivered || rate <= packetsPerSecond / 8) return { quiet, rate };
+  }
+}
+
+async function stream(pair: EnginePair, seconds: number, rate: number): Promise<Phase> {
+  const [client, server] = [pair.lab.host('h1'), pair.lab.host('h2')];
+  const servers = [
+    await Iperf.open(server, pair.address),
+    await Iperf.open(server, pair.address, 5202),
+  ] as const;
+  try {
+    const before = await pair.drops();
+    const [udp, tcp] = await Promise.all([
+      servers[0].udp(client, { seconds, size, packetsPerSecond: rate }),
+      servers[1].tcp(client, { seconds, bitsPerSecond: tcpBitsPerSecond }),
+    ]);
+    const losses = lossAccount(udp, before, await pair.drops());
+    return { losses, tcpGbps: tcp.bitsPerSecond / 1e9 };
+  } finally {
+    await Promise.all(servers.map((iperf) => iperf.close()));
+  }
+}
+
+/** Replaces both tables until told to stop; answers with the milliseconds that each replacement took. */
+async function replaceUntil(pair: EnginePair, signal: AbortSignal): Promise<readonly number[]> {
+  const times: number[] = [];
+  for (let generation = 1; !signal.aborted; generation++) {
+    times.push(...(await pair.setPeers(count, generation)));
+    await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+  }
+  return times;
+}

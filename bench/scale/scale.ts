@@ -1,0 +1,65 @@
+// What large clusters ask: many peers, tables replaced under load, and a daemon that does nothing while nothing happens.
+
+import type { LossAccount } from '../../src/lab/losses.ts';
+import { idleWithPeers } from './idle.ts';
+import { comparePeers } from './peers.ts';
+import { replaceUnderLoad } from './replace.ts';
+
+export type ScaleMetric =
+  | 'peers.ratio'
+  | 'peers.gbpsOne'
+  | 'peers.gbpsMany'
+  | 'replace.ms'
+  | 'replace.lost'
+  | 'replace.lostBefore'
+  | 'replace.sent'
+  | 'replace.unexplained'
+  | 'replace.tcpGbps'
+  | 'idle.percent';
+
+/** Every value measured, in the order of measuring. */
+export type ScaleNumbers = Readonly<Partial<Record<ScaleMetric, readonly number[]>>>;
+
+export interface ScaleLengths {
+  /** Pairs of (1 peer, 65,536 peers). */
+  readonly pairs: number;
+  readonly pairSeconds: number;
+  readonly replaceSeconds: number;
+  readonly idleSeconds: number;
+}
+
+export interface ScaleOptions extends ScaleLengths {
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+export interface Scale {
+  readonly numbers: ScaleNumbers;
+  /** Of the UDP stream while tables were replaced. */
+  readonly losses: LossAccount;
+  readonly faults: readonly string[];
+}
+
+export async function runScale(options: ScaleOptions): Promise<Scale> {
+  const { say } = options;
+  say('65,536 peers against 1');
+  const peers = await comparePeers(options);
+  say(show(peers));
+  say('10,000 peers replaced under load');
+  const replace = await replaceUnderLoad(options);
+  say(show(replace.numbers));
+  say('idle with 1,000 peers');
+  const idle = await idleWithPeers(options);
+  say(show(idle));
+  return {
+    numbers: { ...peers, ...replace.numbers, ...idle },
+    losses: replace.losses,
+    faults: replace.faults,
+  };
+}
+
+function show(numbers: ScaleNumbers): string {
+  return Object.entries(numbers)
+    .map(([name, values]) => `  ${name} ${values.map((value) => value.toFixed(2)).join(' ')}`)
+    .join('\n');
+}
