@@ -1,96 +1,38 @@
-// npm run bench [-- [--quick] [--only CONTENDER]... [micro] [net]]
+// npm run bench [-- [--quick] [--profile] [--only CONTENDER]... [micro] [net] [scale]]
 //
 // micro: the inner loops of dataplane and control plane, one at a time. net: hosts as network namespaces, real
 // traffic through bare veth, kernel vxlan, Kersey, Kersey held to one packet a syscall, and what other userspace
-// tunnels are installed. Results: a table here, bench/results/<date>.json, and docs/benchmarks.md (not with --quick).
+// tunnels are installed. scale: many peers, and none of them doing anything. Results: tables here, the last of them
+// the targets and whether they are met; bench/results/<date>.json; docs/benchmarks.md (whole runs only).
+//
+// A slow result is a result: the exit code is 1 only when numbers mean nothing, by corrupted payload or by losses that
+// no counter explains, or when a contender of ours did not run.
 
-import { parseArgs } from 'node:util';
 import { withSignals } from '../src/cli/interrupt.ts';
 import { KerseyError } from '../src/errors.ts';
+import { cpuTimesSince, readCpuTimes, stealPercent } from '../src/lab/cpu.ts';
+import { argumentsOf, type Arguments } from './lib/arguments.ts';
 import { describeMachine } from './lib/machine.ts';
-import { terminal, writeDocument, writeJson, type BenchResult, type NetResult } from './lib/report.ts';
+import { nameOf, resultsDirectory, terminal, writeDocument, writeJson } from './lib/report.ts';
+import type { BenchResult, NetResult } from './lib/result.ts';
 import { runSuite, type MicroResult } from './lib/suite.ts';
+import { judge } from './lib/verdict.ts';
 import { controlCases } from './micro/control.ts';
 import { dataplaneCases } from './micro/dataplane.ts';
-import type { Contender, TestName } from './net/contender.ts';
-import { nebula } from './net/nebula.ts';
-import { openVSwitch } from './net/openvswitch.ts';
-import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
 import { missingPrograms } from './net/installed.ts';
-import { allTests, runRounds } from './net/rounds.ts';
-import { wireguardGo } from './net/wireguard-go.ts';
-
-const contenders: readonly Contender[] = [
-  ...[bareVeth, kernelVxlan, engine, engineToKernel, kernelToEngine, onePacket],
-  ...[openVSwitch, wireguardGo, nebula],
-];
-
-const fullSeconds: Readonly<Record<TestName, number>> = {
-  tcp1: 4,
-  tcp8: 3,
-  udp64: 3,
-  udp1400: 3,
-  roundTrip: 3,
-};
-const quickSeconds: Readonly<Record<TestName, number>> = {
-  tcp1: 2,
-  tcp8: 2,
-  udp64: 2,
-  udp1400: 2,
-  roundTrip: 2,
-};
-
-const parts = ['micro', 'net'] as const;
-type Part = (typeof parts)[number];
-
-interface Arguments {
-  readonly quick: boolean;
-  readonly parts: readonly Part[];
-  /** Contenders to run; all when empty. */
-  readonly only: readonly string[];
-}
-
-function argumentsOf(argv: readonly string[]): Arguments {
-  const { values, positionals } = parse(argv);
-  const asked = parts.filter((part) => positionals.includes(part));
-  refuseUnknown('part', positionals, parts);
-  refuseUnknown(
-    'contender',
-    values.only,
-    contenders.map((contender) => contender.name),
-  );
-  return { quick: values.quick, parts: asked.length === 0 ? parts : asked, only: values.only };
-}
-
-function parse(argv: readonly string[]): {
-  values: { quick: boolean; only: string[] };
-  positionals: string[];
-} {
-  try {
-    return parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        quick: { type: 'boolean', default: false },
-        only: { type: 'string', multiple: true, default: [] },
-      },
-    });
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new KerseyError('USAGE', message, {
-      remedy: 'use [--quick] [--only CONTENDER]... [micro] [net]',
-      cause,
-    });
-  }
-}
-
-function refuseUnknown(kind: string, words: readonly string[], known: readonly string[]): void {
-  const unknown = words.find((word) => !known.includes(word));
-  if (unknown === undefined) return;
-  throw new KerseyError('USAGE', `unknown ${kind} '${unknown}'`, {
-    remedy: `use one of: ${known.join(', ')}`,
-  });
-}
+import { runRounds, type RoundResult } from './net/rounds.ts';
+import {
+  contendersOf,
+  estimateSeconds,
+  fullPlan,
+  quickPlan,
+  restricted,
+  withoutTest,
+  type Plan,
+} from './plan.ts';
+import { profilePass } from './profile/pass.ts';
+import { runScale } from './scale/scale.ts';
+import { targets } from './targets.ts';
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -103,52 +45,85 @@ async function micro(quick: boolean, signal: AbortSignal): Promise<readonly Micr
   });
 }
 
-async function net({ quick, only }: Arguments, signal: AbortSignal): Promise<NetResult> {
+/** The plan without what cannot run here, and why it cannot. */
+async function possible({
+  quick,
+  only,
+}: Arguments): Promise<{ plan: Plan; missing: Readonly<Record<string, string>> }> {
+  const whole = quick ? quickPlan : fullPlan;
+  const wanted = restricted(whole, (name) => only.length === 0 || only.includes(name));
   const missing: Record<string, string> = {};
-  const here: Contender[] = [];
-  for (const contender of contenders) {
-    if (only.length > 0 && !only.includes(contender.name)) continue;
+  for (const contender of contendersOf(wanted)) {
     const reason = await contender.unavailable();
-    if (reason === undefined) here.push(contender);
-    else missing[contender.name] = reason;
+    if (reason !== undefined) missing[contender.name] = reason;
   }
+  const plan = restricted(wanted, (name) => !(name in missing));
   const noSockperf = await missingPrograms('sockperf');
-  if (noSockperf !== undefined) missing['round trip'] = `${noSockperf} (Debian: apt-get install sockperf)`;
-  const rounds = quick ? 1 : 3;
-  const seconds = quick ? quickSeconds : fullSeconds;
-  const results = await runRounds({
-    ...{ contenders: here, profiles: ['as is', 'plain NIC'], rounds, seconds, signal },
-    tests: allTests.filter((test) => test !== 'roundTrip' || noSockperf === undefined),
-    onTurn: (contender, profile, round) => {
+  if (noSockperf === undefined) return { plan, missing };
+  missing['round trip'] = `${noSockperf} (Debian: apt-get install sockperf)`;
+  return { plan: withoutTest(plan, 'roundTrip'), missing };
+}
+
+async function net(
+  plan: Plan,
+  missing: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<{ net: NetResult; faults: readonly string[] }> {
+  const { results, faults, failed } = await runRounds({
+    ...{ plan, signal },
+    onTurn: (contender, { profile, rounds }, round) => {
       say(`veth ${profile}, round ${round + 1} of ${rounds}: ${contender}`);
     },
-    onResult: ({ sample }) => {
-      say(
-        `  ${Object.entries(sample)
-          .map(([key, value]) => `${key} ${value.toFixed(2)}`)
-          .join('  ')}`,
-      );
+    onResult: (result) => {
+      say(progress(result));
     },
   });
-  return { rounds, seconds, missing, results };
+  const rounds = Object.fromEntries(plan.legs.map((leg) => [leg.profile, leg.rounds]));
+  const { seconds } = plan;
+  return { net: { rounds, seconds, missing: { ...missing, ...failed }, results }, faults };
+}
+
+function progress({ sample }: RoundResult): string {
+  return `  ${Object.entries(sample)
+    .map(([key, value]) => `${key} ${value.toFixed(2)}`)
+    .join('  ')}`;
+}
+
+async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult> {
+  const [date, before, machine] = [new Date().toISOString(), readCpuTimes(), await describeMachine()];
+  if (machine.load > machine.cpus / 2)
+    say(`! the machine is busy (load ${machine.load.toFixed(1)}): do not trust the numbers`);
+  const { plan, missing } = await possible(asked);
+  const wants = (part: (typeof asked.parts)[number]): boolean => asked.parts.includes(part);
+  if (wants('net'))
+    say(`the network benches take at most ${Math.ceil(estimateSeconds(plan, asked.profile) / 60)} minutes`);
+  const micros = wants('micro') ? { micro: await micro(asked.quick, signal) } : {};
+  const network = wants('net') ? await net(plan, missing, signal) : undefined;
+  const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
+  const name = `${nameOf({ date, quick: asked.quick })}-profile`;
+  const profile = asked.profile
+    ? { profile: await profilePass(plan, { resultsDirectory, name, signal, say }) }
+    : {};
+  return {
+    ...{ date, quick: asked.quick, machine, stealPercent: stealPercent(cpuTimesSince(before)) },
+    ...{ ...micros, ...profile },
+    ...(scale === undefined ? {} : { scale }),
+    ...(network === undefined
+      ? {}
+      : { net: network.net, targets: judge(targets, network.net.results, scale?.numbers ?? {}) }),
+    faults: [...(network?.faults ?? []), ...(scale?.faults ?? [])],
+  };
 }
 
 async function main(): Promise<void> {
-  const asked = argumentsOf(process.argv.slice(2));
-  const machine = await describeMachine();
-  if (machine.load > machine.cpus / 2)
-    say(`! the machine is busy (load ${machine.load.toFixed(1)}): do not trust the numbers`);
-  const result = await withSignals(async (signal): Promise<BenchResult> => ({
-    ...{ date: new Date().toISOString(), quick: asked.quick, machine },
-    ...(asked.parts.includes('micro') ? { micro: await micro(asked.quick, signal) } : {}),
-    ...(asked.parts.includes('net') ? { net: await net(asked, signal) } : {}),
-  }));
+  const names = contendersOf(fullPlan).map((contender) => contender.name);
+  const asked = argumentsOf(process.argv.slice(2), names);
+  const result = await withSignals((signal) => bench(asked, signal));
   process.stdout.write(terminal(result));
-  const written = [
-    writeJson(result),
-    ...(asked.quick || asked.only.length > 0 ? [] : [writeDocument(result)]),
-  ];
+  const whole = !asked.quick && asked.only.length === 0 && result.faults.length === 0;
+  const written = [writeJson(result), ...(whole ? [writeDocument(result)] : [])];
   say(`written: ${written.join(', ')}`);
+  if (result.faults.length > 0) process.exitCode = 1;
 }
 
 try {

@@ -1,5 +1,6 @@
 // What can be measured between two hosts.
 
+import type { EngineTotals } from '../../src/lab/losses.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
 
@@ -7,8 +8,8 @@ export type TestName = 'tcp1' | 'tcp8' | 'udp64' | 'udp1400' | 'roundTrip';
 
 export interface Contender {
   readonly name: string;
-  /** The tests it takes part in; all when not given. */
-  readonly tests?: readonly TestName[];
+  /** Whether a fault of it fails the run: Kersey, and what it is compared with. Others are left out instead. */
+  readonly vouched: boolean;
   /** Why it cannot run here; undefined when it can. */
   unavailable(): Promise<string | undefined>;
   /** Joins two hosts of a fresh lab. */
@@ -25,7 +26,7 @@ export interface Joined {
   readonly lab: Lab;
   /** The second host's address, as the first host reaches it. */
   readonly address: string;
-  /** Drops that the contender itself counted so far, by reason; for those that tell. */
-  drops?(): Promise<Readonly<Record<string, number>>>;
+  /** What the contender itself counted so far; for those that tell. */
+  totals?(): Promise<EngineTotals>;
   close(): Promise<void>;
 }

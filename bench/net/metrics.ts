@@ -16,6 +16,7 @@ export const metrics: readonly Metric[] = [
   { key: 'tcp1.gbps', title: ['TCP 1 stream', 'Gbit/s'], digits: 2 },
   { key: 'tcp8.gbps', title: ['TCP 8 streams', 'Gbit/s'], digits: 2 },
   { key: 'udp64.kpps', title: ['UDP 64 B', 'kpps'], digits: 0 },
+  { key: 'udp64.reachedKpps', title: ['... to the socket', 'kpps'], digits: 0 },
   { key: 'udp1400.gbps', title: ['UDP 1400 B', 'Gbit/s'], digits: 2 },
   { key: 'roundTrip.p50Us', title: ['RTT p50', 'us'], digits: 0 },
   { key: 'roundTrip.p99Us', title: ['RTT p99', 'us'], digits: 0 },
@@ -25,49 +26,58 @@ export const metrics: readonly Metric[] = [
 /** What ratios are taken against. */
 export const reference = 'kernel vxlan';
 
+export interface RatioQuery {
+  readonly metric: string;
+  readonly profile: OffloadProfile;
+  readonly contender: string;
+  readonly to: string;
+}
+
+/** One contender's number over another's, for every round that has both. */
+export function ratiosOf(
+  results: readonly RoundResult[],
+  { metric, profile, contender, to }: RatioQuery,
+): readonly number[] {
+  const of = (name: string): readonly RoundResult[] =>
+    results.filter((result) => result.profile === profile && result.contender === name);
+  const bases = new Map(of(to).map(({ round, sample }) => [round, sample[metric]]));
+  return of(contender).flatMap(({ round, sample }) => {
+    const [mine, theirs] = [sample[metric], bases.get(round)];
+    return mine === undefined || theirs === undefined || theirs === 0 ? [] : [mine / theirs];
+  });
+}
+
 export interface Row {
   readonly contender: string;
   readonly metrics: Readonly<Record<string, Spread>>;
-  /** Median over the rounds of (contender / reference in the same round). */
-  readonly ratios: Readonly<Record<string, number>>;
+  /** TCP 1 stream: median over the rounds of (contender / reference in the same round). */
+  readonly ratio: number | undefined;
   readonly drops: Readonly<Record<string, number>>;
 }
 
 export function rowsOf(results: readonly RoundResult[], profile: OffloadProfile): readonly Row[] {
   const ofProfile = results.filter((result) => result.profile === profile);
   const contenders = [...new Set(ofProfile.map((result) => result.contender))];
-  const references = new Map(
-    ofProfile
-      .filter((result) => result.contender === reference)
-      .map((result) => [result.round, result.sample]),
-  );
   return contenders.map((contender) => {
     const own = ofProfile.filter((result) => result.contender === contender);
     const keys = [...new Set(own.flatMap((result) => Object.keys(result.sample)))];
     const spreads = keys.map(
       (key) => [key, spreadOf(own.flatMap((result) => result.sample[key] ?? []))] as const,
     );
-    const ratios = keys.flatMap((key) => {
-      const perRound = own.flatMap(({ round, sample }) => {
-        const [mine, theirs] = [sample[key], references.get(round)?.[key]];
-        return mine === undefined || theirs === undefined || theirs === 0 ? [] : [mine / theirs];
-      });
-      return perRound.length === 0 ? [] : [[key, spreadOf(perRound).median] as const];
-    });
+    const ratios = ratiosOf(ofProfile, { metric: 'tcp1.gbps', profile, contender, to: reference });
     return {
       contender,
       metrics: Object.fromEntries(spreads),
-      ratios: Object.fromEntries(ratios),
+      ratio: ratios.length === 0 ? undefined : spreadOf(ratios).median,
       drops: total(own.map((result) => result.drops)),
     };
   });
 }
 
-function total(counts: readonly Readonly<Record<string, number>>[]): Readonly<Record<string, number>> {
+export function total(counts: readonly Readonly<Record<string, number>>[]): Readonly<Record<string, number>> {
   const sum: Record<string, number> = {};
-  for (const count of counts) {
-    for (const [reason, value] of Object.entries(count)) sum[reason] = (sum[reason] ?? 0) + value;
-  }
+  for (const [name, value] of counts.flatMap((count) => Object.entries(count)))
+    sum[name] = (sum[name] ?? 0) + value;
   return sum;
 }
 
@@ -80,7 +90,6 @@ export function cellOf(row: Row, { key, digits }: Metric): string {
   return `${median} (${spread.min.toFixed(digits)}-${spread.max.toFixed(digits)})`;
 }
 
-export function ratioOf(row: Row): string {
-  const ratio = row.ratios['tcp1.gbps'];
+export function ratioOf({ ratio }: Row): string {
   return ratio === undefined ? '' : ratio.toFixed(2);
 }

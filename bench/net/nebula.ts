@@ -11,6 +11,7 @@ import { openVeth } from './plain.ts';
 
 export const nebula: Contender = {
   name: 'nebula',
+  vouched: false,
   unavailable: () => missingPrograms('nebula', 'nebula-cert'),
   open: async (options) => {
     const lab = await openVeth(options);

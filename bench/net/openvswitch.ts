@@ -18,6 +18,7 @@ const schema = '/usr/share/openvswitch/vswitch.ovsschema';
 
 export const openVSwitch: Contender = {
   name: 'Open vSwitch netdev',
+  vouched: false,
   unavailable: () => missingPrograms('ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovsdb-tool'),
   open: async (options) => {
     const lab = await openVeth(options);

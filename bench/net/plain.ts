@@ -5,7 +5,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { probeKernelVxlan } from '../../src/lab/kernel-vxlan.ts';
 import { setOffloads } from '../../src/lab/offloads.ts';
 import { Overlay, type Dataplane } from '../../src/lab/overlay.ts';
-import type { Contender, Joined, OpenOptions, TestName } from './contender.ts';
+import type { Contender, Joined, OpenOptions } from './contender.ts';
 
 /** Two hosts joined by one veth pair, as they stand. */
 export async function openVeth({ offloads, signal }: OpenOptions): Promise<Lab> {
@@ -21,6 +21,7 @@ export async function openVeth({ offloads, signal }: OpenOptions): Promise<Lab> 
 
 export const bareVeth: Contender = {
   name: 'bare veth',
+  vouched: true,
   unavailable: () => Promise.resolve(undefined),
   open: async (options) => {
     const lab = await openVeth(options);
@@ -30,37 +31,35 @@ export const bareVeth: Contender = {
 
 export const kernelVxlan: Contender = overlay('kernel vxlan', ['kernel', 'kernel']);
 export const engine: Contender = overlay('Kersey', ['engine', 'engine']);
-export const engineToKernel: Contender = overlay('Kersey -> kernel', ['engine', 'kernel'], {
-  tests: ['tcp1'],
-});
-export const kernelToEngine: Contender = overlay('kernel -> Kersey', ['kernel', 'engine'], {
-  tests: ['tcp1'],
-});
-export const onePacket: Contender = overlay('Kersey one packet a syscall', ['engine', 'engine'], {
-  arguments: ['--disable', features.join(',')],
-});
+export const engineToKernel: Contender = overlay('Kersey -> kernel', ['engine', 'kernel']);
+export const kernelToEngine: Contender = overlay('kernel -> Kersey', ['kernel', 'engine']);
+export const onePacket: Contender = overlay(
+  'Kersey one packet a syscall',
+  ['engine', 'engine'],
+  ['--disable', features.join(',')],
+);
 
 function overlay(
   name: string,
   dataplanes: readonly [Dataplane, Dataplane],
-  options: { readonly tests?: readonly TestName[]; readonly arguments?: readonly string[] } = {},
+  engineArguments: readonly string[] = [],
 ): Contender {
   return {
     name,
-    ...(options.tests === undefined ? {} : { tests: options.tests }),
+    vouched: true,
     unavailable: () => (dataplanes.includes('kernel') ? kernelVxlanMissing() : Promise.resolve(undefined)),
     open: async ({ offloads, signal }): Promise<Joined> => {
       const joined = await Overlay.open({
         hosts: dataplanes.map((dataplane, index) => ({
           ...{ name: `h${index + 1}`, dataplane, offloads },
-          arguments: options.arguments ?? [],
+          arguments: engineArguments,
         })),
         ...{ join: 'direct', signal },
       });
       return {
         lab: joined.lab,
         address: joined.member('h2').address4,
-        drops: () => joined.drops(),
+        ...(dataplanes.includes('engine') ? { totals: () => joined.totals() } : {}),
         close: () => joined.close(),
       };
     },

@@ -1,107 +1,143 @@
 // Interleaved rounds: every round runs every contender in a fresh lab, the next round starts with the next contender,
 // and a ratio is taken between two results of one round. So what changes on the machine over time hits all alike.
+//
+// A test during which the hypervisor took much CPU time away is repeated, and the least stolen attempt counts.
 
-import { Iperf, roundTrip } from '../../src/lab/measure.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { KerseyError } from '../../src/errors.ts';
+import { unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
-import { PayloadReceiver } from '../../src/lab/payload.ts';
+import type { Entry, Leg, Plan } from '../plan.ts';
 import type { Contender, Joined, TestName } from './contender.ts';
+import { checkPayload, runTest, type Sample, type TestResult } from './tests.ts';
 
-export const allTests: readonly TestName[] = ['tcp1', 'tcp8', 'udp64', 'udp1400', 'roundTrip'];
-
-/** Every number that a test gives, by the names of metrics.ts. */
-export type Sample = Readonly<Record<string, number>>;
+/** More of the CPU time than this stolen, in percent, and a test is repeated. */
+export const stealLimit = 3;
 
 export interface RoundResult {
   readonly contender: string;
   readonly profile: OffloadProfile;
   readonly round: number;
+  /** Every number that the tests gave, by the names of metrics.ts. */
   readonly sample: Sample;
   /** What the contender dropped, by reason, where it tells. */
   readonly drops: Readonly<Record<string, number>>;
+  /** Where the packets of the UDP tests went. */
+  readonly losses: Readonly<Partial<Record<TestName, LossAccount>>>;
 }
 
 export interface RoundsOptions {
-  readonly contenders: readonly Contender[];
-  readonly profiles: readonly OffloadProfile[];
-  readonly rounds: number;
-  readonly seconds: Readonly<Record<TestName, number>>;
-  /** The tests that can run here. */
-  readonly tests: readonly TestName[];
+  readonly plan: Plan;
   readonly signal: AbortSignal;
   /** Called before each contender's turn. */
-  readonly onTurn: (contender: string, profile: OffloadProfile, round: number) => void;
+  readonly onTurn: (contender: string, leg: Leg, round: number) => void;
   readonly onResult: (result: RoundResult) => void;
 }
 
-export async function runRounds(options: RoundsOptions): Promise<readonly RoundResult[]> {
-  const results: RoundResult[] = [];
-  for (const profile of options.profiles) {
-    for (let round = 0; round < options.rounds; round++) {
-      for (const contender of rotated(options.contenders, round)) {
-        options.onTurn(contender.name, profile, round);
-        const joined = await contender.open({ offloads: profile, signal: options.signal });
-        try {
-          const { tests } = contender;
-          const wanted = options.tests.filter((test) => tests?.includes(test) !== false);
-          const sample = await runTests(joined, wanted, options.seconds);
-          const drops = (await joined.drops?.()) ?? {};
-          const result = { contender: contender.name, profile, round, sample, drops };
-          results.push(result);
-          options.onResult(result);
-        } finally {
-          await joined.close();
+export interface Rounds {
+  readonly results: readonly RoundResult[];
+  /** What no result may have: corrupted payload, losses that no counter explains, a contender that did not run. */
+  readonly faults: readonly string[];
+  /** Contenders of others that failed, and how. */
+  readonly failed: Readonly<Record<string, string>>;
+}
+
+export async function runRounds(options: RoundsOptions): Promise<Rounds> {
+  return new Runner(options).run();
+}
+
+class Runner {
+  readonly #options: RoundsOptions;
+  readonly #results: RoundResult[] = [];
+  readonly #faults: string[] = [];
+  readonly #failed: Record<string, string> = {};
+  /** Seconds left for repeats. */
+  #spare: number;
+
+  constructor(options: RoundsOptions) {
+    this.#options = options;
+    this.#spare = options.plan.repeatSeconds;
+  }
+
+  async run(): Promise<Rounds> {
+    for (const leg of this.#options.plan.legs) {
+      for (let round = 0; round < leg.rounds; round++) {
+        for (const entry of rotated(leg.entries, round)) {
+          if (round >= (entry.rounds ?? leg.rounds) || entry.contender.name in this.#failed) continue;
+          this.#options.onTurn(entry.contender.name, leg, round);
+          await this.#turn(leg, round, entry);
         }
       }
     }
+    return { results: this.#results, faults: this.#faults, failed: this.#failed };
   }
-  return results;
+
+  async #turn({ profile }: Leg, round: number, { contender, tests }: Entry): Promise<void> {
+    const where = `${contender.name}, veth ${profile}, round ${round + 1}`;
+    try {
+      const joined = await contender.open({ offloads: profile, signal: this.#options.signal });
+      try {
+        this.#faults.push(...(await checkPayload(joined)).map((fault) => `${where}: ${fault}`));
+        const { sample, losses } = await this.#tests(joined, tests);
+        if (contender.vouched) this.#faults.push(...unexplainedFaults(where, losses));
+        const drops = (await joined.totals?.())?.drops ?? {};
+        const result = { contender: contender.name, profile, round, sample, drops, losses };
+        this.#results.push(result);
+        this.#options.onResult(result);
+      } finally {
+        await joined.close();
+      }
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      this.#fail(contender, where, KerseyError.from(error).message);
+    }
+  }
+
+  #fail({ name, vouched }: Contender, where: string, message: string): void {
+    if (vouched) this.#faults.push(`${where}: ${message}`);
+    else this.#failed[name] = `failed: ${message}`;
+  }
+
+  async #tests(
+    joined: Joined,
+    tests: readonly TestName[],
+  ): Promise<{ sample: Sample; losses: RoundResult['losses'] }> {
+    const sample: Record<string, number> = {};
+    const losses: Partial<Record<TestName, LossAccount>> = {};
+    for (const test of tests) {
+      const { result, attempts } = await this.#leastStolen(test, joined);
+      const numbers = { ...result.numbers, stealPercent: result.stealPercent, attempts };
+      for (const [name, value] of Object.entries(numbers)) sample[`${test}.${name}`] = value;
+      if (result.losses !== undefined) losses[test] = result.losses;
+    }
+    return { sample, losses };
+  }
+
+  async #leastStolen(test: TestName, joined: Joined): Promise<{ result: TestResult; attempts: number }> {
+    const { seconds, attempts: most } = this.#options.plan;
+    let best = await runTest(test, joined, seconds[test]);
+    let attempts = 1;
+    for (; best.stealPercent > stealLimit && attempts < most && this.#spare > 0; attempts++) {
+      this.#spare -= seconds[test] + 2;
+      // Whoever took the time may be done in a moment.
+      await delay(1000, undefined, { signal: this.#options.signal });
+      const next = await runTest(test, joined, seconds[test]);
+      if (next.stealPercent < best.stealPercent) best = next;
+    }
+    return { result: best, attempts };
+  }
 }
 
 function rotated<T>(items: readonly T[], by: number): readonly T[] {
-  const start = by % items.length;
+  const start = items.length === 0 ? 0 : by % items.length;
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
-async function runTests(
-  joined: Joined,
-  tests: readonly TestName[],
-  seconds: Readonly<Record<TestName, number>>,
-): Promise<Sample> {
-  const sample: Record<string, number> = { ...(await checkPayload(joined)) };
-  for (const test of tests) {
-    for (const [metric, value] of Object.entries(await runTest(test, joined, seconds[test]))) {
-      sample[`${test}.${metric}`] = value;
-    }
-  }
-  return sample;
-}
-
-/** No number counts when the bytes that arrive are not those that were sent. */
-async function checkPayload({ lab, address }: Joined): Promise<Sample> {
-  const receiver = await PayloadReceiver.open(lab.host('h2'), address);
-  const { bytes, faults } = await receiver.tcpFrom(lab.host('h1'));
-  await receiver.close();
-  if (faults.length > 0) throw new Error(`corrupted payload: ${faults.join('; ')}`);
-  return { payloadBytes: bytes };
-}
-
-async function runTest(test: TestName, { lab, address }: Joined, seconds: number): Promise<Sample> {
-  const [client, server] = [lab.host('h1'), lab.host('h2')];
-  if (test === 'roundTrip') {
-    const { p50Us, p99Us } = await roundTrip(client, server, address, { seconds, protocol: 'tcp' });
-    return { p50Us, p99Us };
-  }
-  const iperf = await Iperf.open(server, address);
-  try {
-    if (test === 'tcp1' || test === 'tcp8') {
-      const streams = test === 'tcp1' ? 1 : 8;
-      const { bitsPerSecond, retransmits, cpuSecondsPerGB } = await iperf.tcp(client, { seconds, streams });
-      return { gbps: bitsPerSecond / 1e9, retransmits, cpuSecondsPerGB };
-    }
-    const size = test === 'udp64' ? 64 : 1400;
-    const { packetsPerSecond, bitsPerSecond, lossRatio } = await iperf.udp(client, { seconds, size });
-    return { kpps: packetsPerSecond / 1000, gbps: bitsPerSecond / 1e9, lossPercent: lossRatio * 100 };
-  } finally {
-    await iperf.close();
-  }
+export function unexplainedFaults(where: string, losses: RoundResult['losses']): readonly string[] {
+  return Object.entries(losses)
+    .filter(([, account]) => account.unexplained > unreadLimit)
+    .map(
+      ([test, { unexplained, sent }]) =>
+        `${where}: ${test}: ${unexplained} of ${sent} packets lost unexplained`,
+    );
 }

@@ -10,6 +10,7 @@ import { openVeth } from './plain.ts';
 
 export const wireguardGo: Contender = {
   name: 'wireguard-go',
+  vouched: false,
   unavailable: () => missingPrograms('wireguard-go', 'wg'),
   open: async (options) => {
     const lab = await openVeth(options);

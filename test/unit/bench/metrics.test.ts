@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { spreadOf } from '../../../bench/lib/statistics.ts';
-import { cellOf, metrics, ratioOf, rowsOf } from '../../../bench/net/metrics.ts';
+import { cellOf, metrics, ratioOf, ratiosOf, rowsOf } from '../../../bench/net/metrics.ts';
 import type { RoundResult } from '../../../bench/net/rounds.ts';
 
 const [tcp1] = metrics;
@@ -14,7 +14,7 @@ function result(
   gbps: number,
   drops: Record<string, number> = {},
 ): RoundResult {
-  return { contender, profile: 'as is', round, sample: { 'tcp1.gbps': gbps }, drops };
+  return { contender, profile: 'as is', round, sample: { 'tcp1.gbps': gbps }, drops, losses: {} };
 }
 
 t.test('a spread is the median with its ends', async (t) => {
@@ -47,6 +47,13 @@ t.test('without kernel vxlan there is no ratio, without a test no cell', async (
   t.equal(ratioOf(row), '');
   t.equal(cellOf(row, tcp1), '20.00', 'one round has no spread');
   t.equal(cellOf(row, { ...tcp1, key: 'tcp8.gbps' }), '');
+});
+
+t.test('a ratio needs both contenders in the round', async (t) => {
+  const query = { metric: 'tcp1.gbps', profile: 'as is', contender: 'Kersey', to: 'nebula' } as const;
+  const results = [result('nebula', 0, 2), result('Kersey', 0, 8), result('Kersey', 1, 9)];
+  t.same(ratiosOf(results, query), [4]);
+  t.same(ratiosOf(results, { ...query, profile: 'all off' }), []);
 });
 
 t.test('drops add up over the rounds; other profiles are other tables', async (t) => {

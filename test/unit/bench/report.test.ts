@@ -2,7 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { replacePart, terminal, type BenchResult } from '../../../bench/lib/report.ts';
+import { replacePart, terminal } from '../../../bench/lib/report.ts';
+import type { BenchResult } from '../../../bench/lib/result.ts';
+import { parts } from '../../../bench/lib/sections.ts';
 
 const page = readFileSync(new URL('../../../docs/benchmarks.md', import.meta.url), 'utf8');
 
@@ -13,15 +15,19 @@ t.test('only what is between the markers of a part is replaced', async (t) => {
   t.equal(replacePart(replaced, 'micro', 'new'), replaced, 'twice is as once');
 });
 
-t.test('the page has both parts', async (t) => {
-  for (const part of ['network', 'micro']) t.match(replacePart(page, part, `new ${part}`), `new ${part}`);
+t.test('the page has every part', async (t) => {
+  for (const part of parts) t.match(replacePart(page, part, `new ${part}`), `new ${part}`);
   t.throws(() => replacePart(page, 'nothing', ''), /nothing: begin/);
 });
 
 t.test('the terminal shows what was measured and what was left out', async (t) => {
+  const udp64 = {
+    ...{ sent: 1000, delivered: 700, atReceiver: 200, unexplained: 1 },
+    places: { "the receiver's socket": 200, 'h1 flannel.1': 99 },
+  };
   const result: BenchResult = {
     date: '2026-01-02T03:04:05.678Z',
-    quick: true,
+    ...{ quick: true, stealPercent: 1.25, faults: ['round 1: the bytes were others'] },
     machine: {
       ...{
         cpu: 'abacus',
@@ -37,11 +43,14 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
     },
     micro: [{ name: 'checksum', bytes: 1000, nanoseconds: 100, marginPercent: 1, samples: 9 }],
     net: {
-      ...{ rounds: 1, seconds: { tcp1: 2 }, missing: { nebula: 'not installed: nebula' } },
+      ...{ rounds: { 'plain NIC': 1 }, seconds: { tcp1: 2 } },
+      ...{ missing: { nebula: 'not installed: nebula' } },
       results: [
         {
           ...{ contender: 'Kersey', profile: 'plain NIC', round: 0 },
-          ...{ sample: { 'tcp1.gbps': 9.876 }, drops: { tx_no_peer: 3, rx_short: 0 } },
+          sample: { 'tcp1.gbps': 9.876, 'tcp1.stealPercent': 4.5, 'tcp1.attempts': 3 },
+          drops: { tx_no_peer: 3, rx_short: 0 },
+          losses: { udp64: udp64 },
         },
       ],
     },
@@ -55,9 +64,13 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
     'veth plain NIC',
     '9.88',
     'tx_no_peer 3',
+    "the receiver's socket 20.0 %, h1 flannel.1 9.9 %",
+    'Steal over the whole run: 1.3 %',
+    '2 repeats because of more than 3 %; 1 of 1 results stayed above it',
+    'FAULT: round 1: the bytes were others',
   ]) {
     t.match(text, part);
   }
-  t.match(text, 'left out: nebula (not installed: nebula)');
+  t.match(text, 'Left out: nebula (not installed: nebula)');
   t.notMatch(text, 'rx_short');
 });

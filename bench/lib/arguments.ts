@@ -1,0 +1,58 @@
+// The command line of `npm run bench`.
+
+import { parseArgs } from 'node:util';
+import { KerseyError } from '../../src/errors.ts';
+
+/** net brings scale along: the targets are about both. */
+const known = ['micro', 'net', 'scale'] as const;
+export type BenchPart = (typeof known)[number];
+
+export interface Arguments {
+  readonly quick: boolean;
+  readonly profile: boolean;
+  readonly parts: readonly BenchPart[];
+  /** Contenders to run; all when empty. */
+  readonly only: readonly string[];
+}
+
+const usage = 'use [--quick] [--profile] [--only CONTENDER]... [micro] [net] [scale]';
+
+export function argumentsOf(argv: readonly string[], contenders: readonly string[]): Arguments {
+  const { values, positionals } = parse(argv);
+  refuseUnknown('part', positionals, known);
+  refuseUnknown('contender', values.only, contenders);
+  const { quick, profile, only } = values;
+  const asked = positionals.length === 0 ? ['micro', 'net'] : positionals;
+  const parts = known.filter((part) => wants(part, asked, only));
+  return { quick, parts, only, profile: profile || (!quick && only.length === 0 && parts.includes('net')) };
+}
+
+function wants(part: BenchPart, asked: readonly string[], only: readonly string[]): boolean {
+  return asked.includes(part) || (part === 'scale' && asked.includes('net') && only.length === 0);
+}
+
+function parse(argv: readonly string[]): {
+  values: { quick: boolean; profile: boolean; only: string[] };
+  positionals: string[];
+} {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        quick: { type: 'boolean', default: false },
+        profile: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true, default: [] },
+      },
+    });
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new KerseyError('USAGE', message, { remedy: usage, cause });
+  }
+}
+
+function refuseUnknown(kind: string, words: readonly string[], all: readonly string[]): void {
+  const unknown = words.find((word) => !all.includes(word));
+  if (unknown === undefined) return;
+  throw new KerseyError('USAGE', `unknown ${kind} '${unknown}'`, { remedy: `use one of: ${all.join(', ')}` });
+}

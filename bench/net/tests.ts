@@ -1,0 +1,80 @@
+// One test between two joined hosts, as numbers.
+
+import { cpuTimesSince, readCpuTimes, stealPercent } from '../../src/lab/cpu.ts';
+import { lossAccount, readDrops, type DropSnapshot, type LossAccount } from '../../src/lab/losses.ts';
+import { Iperf, roundTrip, type DatagramResult } from '../../src/lab/measure.ts';
+import { PayloadReceiver } from '../../src/lab/payload.ts';
+import type { Joined, TestName } from './contender.ts';
+
+/** Numbers by name. */
+export type Sample = Readonly<Record<string, number>>;
+
+export interface TestResult {
+  readonly numbers: Sample;
+  /** Of the UDP tests. */
+  readonly losses?: LossAccount;
+  /** Of the CPU time that the machine wanted meanwhile. */
+  readonly stealPercent: number;
+}
+
+export async function runTest(test: TestName, joined: Joined, seconds: number): Promise<TestResult> {
+  const before = readCpuTimes();
+  const result = await measure(test, joined, seconds);
+  return { ...result, stealPercent: stealPercent(cpuTimesSince(before)) };
+}
+
+async function measure(
+  test: TestName,
+  joined: Joined,
+  seconds: number,
+): Promise<Omit<TestResult, 'stealPercent'>> {
+  const { lab, address } = joined;
+  const [client, server] = [lab.host('h1'), lab.host('h2')];
+  if (test === 'roundTrip') {
+    const { p50Us, p99Us } = await roundTrip(client, server, address, { seconds, protocol: 'tcp' });
+    return { numbers: { p50Us, p99Us } };
+  }
+  const iperf = await Iperf.open(server, address);
+  try {
+    if (test === 'udp64' || test === 'udp1400') {
+      return await udp(joined, () => iperf.udp(client, { seconds, size: test === 'udp64' ? 64 : 1400 }));
+    }
+    const streams = test === 'tcp1' ? 1 : 8;
+    const { bitsPerSecond, retransmits, cpuSecondsPerGB } = await iperf.tcp(client, { seconds, streams });
+    return { numbers: { gbps: bitsPerSecond / 1e9, retransmits, cpuSecondsPerGB } };
+  } finally {
+    await iperf.close();
+  }
+}
+
+async function udp(
+  joined: Joined,
+  send: () => Promise<DatagramResult>,
+): Promise<{ numbers: Sample; losses: LossAccount }> {
+  const before = await snapshot(joined);
+  const { sent, delivered, seconds, packetsPerSecond, bitsPerSecond, lossRatio } = await send();
+  const losses = lossAccount({ sent, delivered }, before, await snapshot(joined));
+  const numbers = {
+    kpps: packetsPerSecond / 1000,
+    // What the tunnel carried, however much of it the receiving program could read.
+    reachedKpps: (delivered + losses.atReceiver) / seconds / 1000,
+    gbps: bitsPerSecond / 1e9,
+    lossPercent: lossRatio * 100,
+    unexplained: losses.unexplained,
+  };
+  return { numbers, losses };
+}
+
+async function snapshot(joined: Joined): Promise<DropSnapshot> {
+  return readDrops(joined.lab.hosts, await joined.totals?.());
+}
+
+/** Payloads that did not arrive as they were sent; none when all is well. */
+export async function checkPayload({ lab, address }: Joined): Promise<readonly string[]> {
+  const receiver = await PayloadReceiver.open(lab.host('h2'), address);
+  try {
+    return (await receiver.tcpFrom(lab.host('h1'))).faults;
+  } finally {
+    await receiver.close();
+  }
+}

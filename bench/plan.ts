@@ -1,0 +1,134 @@
+// What runs: which contenders take which tests with which offloads, how often and how long. A full run has to stay
+// below 25 minutes and a quick one below 3, so not everything runs everywhere.
+//
+// The contenders that targets compare take part in every round. Other tunnels differ from them by factors, so one
+// round says enough of them.
+
+import type { OffloadProfile } from '../src/lab/offloads.ts';
+import type { Contender, TestName } from './net/contender.ts';
+import { nebula } from './net/nebula.ts';
+import { openVSwitch } from './net/openvswitch.ts';
+import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
+import { wireguardGo } from './net/wireguard-go.ts';
+import type { ScaleLengths } from './scale/scale.ts';
+
+export interface Entry {
+  readonly contender: Contender;
+  readonly tests: readonly TestName[];
+  /** It takes part in the first so many rounds; in all when not given. */
+  readonly rounds?: number;
+  /** Whether the profile pass looks at its TCP. */
+  readonly profiled?: boolean;
+}
+
+/** One offload profile's part of the run. */
+export interface Leg {
+  readonly profile: OffloadProfile;
+  readonly rounds: number;
+  readonly entries: readonly Entry[];
+}
+
+export interface Plan {
+  readonly legs: readonly Leg[];
+  readonly seconds: Readonly<Record<TestName, number>>;
+  /** So often a test is run at most, to find a time in which little was stolen. */
+  readonly attempts: number;
+  /** All repeats together may take so long. */
+  readonly repeatSeconds: number;
+  readonly scale: ScaleLengths;
+}
+
+const all: readonly TestName[] = ['tcp1', 'tcp8', 'udp64', 'udp1400', 'roundTrip'];
+const tcp: readonly TestName[] = ['tcp1'];
+const others = [openVSwitch, wireguardGo, nebula];
+
+function legOf(
+  profile: OffloadProfile,
+  rounds: number,
+  tests: {
+    readonly main: readonly TestName[];
+    readonly mixed: readonly TestName[];
+    readonly single: readonly TestName[];
+    readonly others: readonly TestName[];
+  },
+): Leg {
+  const entries: readonly Entry[] = [
+    { contender: bareVeth, tests: tests.main },
+    { contender: kernelVxlan, tests: tests.main, profiled: true },
+    { contender: engine, tests: tests.main, profiled: true },
+    { contender: engineToKernel, tests: tests.mixed, profiled: true },
+    { contender: kernelToEngine, tests: tests.mixed, profiled: true },
+    { contender: onePacket, tests: tests.single, profiled: true },
+    ...others.map((contender) => ({ contender, tests: tests.others, rounds: 1 })),
+  ];
+  return { profile, rounds, entries: entries.filter((entry) => entry.tests.length > 0) };
+}
+
+export const fullPlan: Plan = {
+  legs: [
+    legOf('as is', 5, {
+      main: all,
+      mixed: tcp,
+      single: ['tcp1', 'udp64'],
+      others: ['tcp1', 'udp64', 'roundTrip'],
+    }),
+    legOf('plain NIC', 3, { main: all, mixed: tcp, single: tcp, others: tcp }),
+    legOf('all off', 3, { main: ['tcp1', 'udp64'], mixed: tcp, single: [], others: [] }),
+  ],
+  seconds: { tcp1: 4, tcp8: 2, udp64: 3, udp1400: 2, roundTrip: 2 },
+  ...{ attempts: 3, repeatSeconds: 240 },
+  scale: { pairs: 5, pairSeconds: 2, replaceSeconds: 8, idleSeconds: 20 },
+};
+
+export const quickPlan: Plan = {
+  legs: [
+    legOf('as is', 1, {
+      main: ['tcp1', 'udp64', 'roundTrip'],
+      mixed: tcp,
+      single: tcp,
+      others: [],
+    }),
+    legOf('plain NIC', 1, { main: tcp, mixed: tcp, single: [], others: [] }),
+    legOf('all off', 1, { main: tcp, mixed: [], single: [], others: [] }),
+  ],
+  seconds: { tcp1: 2, tcp8: 1, udp64: 2, udp1400: 1, roundTrip: 1 },
+  ...{ attempts: 2, repeatSeconds: 20 },
+  scale: { pairs: 1, pairSeconds: 2, replaceSeconds: 4, idleSeconds: 10 },
+};
+
+/** The plan with these contenders alone. */
+export function restricted(plan: Plan, wanted: (contender: string) => boolean): Plan {
+  const legs = plan.legs.map((leg) => ({
+    ...leg,
+    entries: leg.entries.filter(({ contender }) => wanted(contender.name)),
+  }));
+  return { ...plan, legs };
+}
+
+export function withoutTest(plan: Plan, test: TestName): Plan {
+  const entries = (leg: Leg): readonly Entry[] =>
+    leg.entries
+      .map((entry) => ({ ...entry, tests: entry.tests.filter((name) => name !== test) }))
+      .filter((entry) => entry.tests.length > 0);
+  return { ...plan, legs: plan.legs.map((leg) => ({ ...leg, entries: entries(leg) })) };
+}
+
+export function contendersOf(plan: Plan): readonly Contender[] {
+  return [...new Set(plan.legs.flatMap((leg) => leg.entries.map(({ contender }) => contender)))];
+}
+
+// Measured: hosts and daemons come up, 68 MB are compared, all goes away; a tool starts and ends; perf's data is read.
+const [turnOverhead, testOverhead, profileOverhead] = [2.5, 0.8, 2] as const;
+
+/** About how long the rounds, the repeats and the profile pass take. */
+export function estimateSeconds(plan: Plan, profiled: boolean): number {
+  const rounds = plan.legs.flatMap(({ entries, rounds }) =>
+    entries.map(({ tests, rounds: own = rounds }) => {
+      const length = tests.reduce((sum, test) => sum + plan.seconds[test] + testOverhead, 0);
+      return Math.min(own, rounds) * (turnOverhead + length);
+    }),
+  );
+  const profiles = plan.legs.flatMap(({ entries }) => entries.filter((entry) => entry.profiled === true));
+  const pass = profiled ? profiles.length * (turnOverhead + plan.seconds.tcp1 + profileOverhead) : 0;
+  return rounds.reduce((sum, length) => sum + length, pass + plan.repeatSeconds);
+}
