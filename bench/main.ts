@@ -30,7 +30,7 @@ import {
   withoutTest,
   type Plan,
 } from './plan.ts';
-import { profilePass } from './profile/pass.ts';
+import { profilePass, type ProfilePass } from './profile/pass.ts';
 import { runScale } from './scale/scale.ts';
 import { targets } from './targets.ts';
 
@@ -89,6 +89,24 @@ function progress({ sample }: RoundResult): string {
     .join('  ')}`;
 }
 
+async function profiled(plan: Plan, name: string, signal: AbortSignal): Promise<ProfilePass> {
+  const pass = await unlessAborted(profilePass(plan, { resultsDirectory, name, signal, say }), signal);
+  return pass.kind === 'done' ? pass.value : { kind: 'missing', reason: pass.reason };
+}
+
+/** A part that fails does not take the results of the others with it. */
+async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+): Promise<{ kind: 'done'; value: T } | { kind: 'failed'; reason: string }> {
+  try {
+    return { kind: 'done', value: await work };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { kind: 'failed', reason: KerseyError.from(error).message };
+  }
+}
+
 async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult> {
   const [date, before, machine] = [new Date().toISOString(), readCpuTimes(), await describeMachine()];
   if (machine.load > machine.cpus / 2)
@@ -99,11 +117,12 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
     say(`the network benches take at most ${Math.ceil(estimateSeconds(plan, asked.profile) / 60)} minutes`);
   const micros = wants('micro') ? { micro: await micro(asked.quick, signal) } : {};
   const network = wants('net') ? await net(plan, missing, signal) : undefined;
-  const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
+  const scaled = wants('scale')
+    ? await unlessAborted(runScale({ ...plan.scale, signal, say }), signal)
+    : undefined;
+  const scale = scaled?.kind === 'done' ? scaled.value : undefined;
   const name = `${nameOf({ date, quick: asked.quick })}-profile`;
-  const profile = asked.profile
-    ? { profile: await profilePass(plan, { resultsDirectory, name, signal, say }) }
-    : {};
+  const profile = asked.profile ? { profile: await profiled(plan, name, signal) } : {};
   return {
     ...{ date, quick: asked.quick, machine, stealPercent: stealPercent(cpuTimesSince(before)) },
     ...{ ...micros, ...profile },
@@ -111,7 +130,11 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
     ...(network === undefined
       ? {}
       : { net: network.net, targets: judge(targets, network.net.results, scale?.numbers ?? {}) }),
-    faults: [...(network?.faults ?? []), ...(scale?.faults ?? [])],
+    faults: [
+      ...(network?.faults ?? []),
+      ...(scale?.faults ?? []),
+      ...(scaled?.kind === 'failed' ? [`scale: ${scaled.reason}`] : []),
+    ],
   };
 }
 

@@ -10,6 +10,7 @@ import { nebula } from './net/nebula.ts';
 import { openVSwitch } from './net/openvswitch.ts';
 import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
 import { wireguardGo } from './net/wireguard-go.ts';
+import { settleSeconds } from './scale/idle.ts';
 import type { ScaleLengths } from './scale/scale.ts';
 
 export interface Entry {
@@ -77,7 +78,7 @@ export const fullPlan: Plan = {
   ],
   seconds: { tcp1: 4, tcp8: 2, udp64: 3, udp1400: 2, roundTrip: 2 },
   ...{ attempts: 3, repeatSeconds: 240 },
-  scale: { pairs: 5, pairSeconds: 2, replaceSeconds: 8, idleSeconds: 20 },
+  scale: { pairs: 12, pairSeconds: 1, replaceSeconds: 8, idleSeconds: 20 },
 };
 
 export const quickPlan: Plan = {
@@ -93,7 +94,7 @@ export const quickPlan: Plan = {
   ],
   seconds: { tcp1: 2, tcp8: 1, udp64: 2, udp1400: 1, roundTrip: 1 },
   ...{ attempts: 2, repeatSeconds: 20 },
-  scale: { pairs: 1, pairSeconds: 2, replaceSeconds: 4, idleSeconds: 10 },
+  scale: { pairs: 3, pairSeconds: 1, replaceSeconds: 4, idleSeconds: 10 },
 };
 
 /** The plan with these contenders alone. */
@@ -120,7 +121,7 @@ export function contendersOf(plan: Plan): readonly Contender[] {
 // Measured: hosts and daemons come up, 68 MB are compared, all goes away; a tool starts and ends; perf's data is read.
 const [turnOverhead, testOverhead, profileOverhead] = [2.5, 0.8, 2] as const;
 
-/** About how long the rounds, the repeats and the profile pass take. */
+/** About how long the rounds, all possible repeats, the scale benches and the profile pass take. */
 export function estimateSeconds(plan: Plan, profiled: boolean): number {
   const rounds = plan.legs.flatMap(({ entries, rounds }) =>
     entries.map(({ tests, rounds: own = rounds }) => {
@@ -130,5 +131,9 @@ export function estimateSeconds(plan: Plan, profiled: boolean): number {
   );
   const profiles = plan.legs.flatMap(({ entries }) => entries.filter((entry) => entry.profiled === true));
   const pass = profiled ? profiles.length * (turnOverhead + plan.seconds.tcp1 + profileOverhead) : 0;
-  return rounds.reduce((sum, length) => sum + length, pass + plan.repeatSeconds);
+  const { pairs, pairSeconds, replaceSeconds, idleSeconds } = plan.scale;
+  const peers = turnOverhead + (pairs * 8 * (pairSeconds + testOverhead)) / 3;
+  const replace = turnOverhead + 2 * (replaceSeconds + testOverhead);
+  const scale = peers + replace + turnOverhead + idleSeconds + settleSeconds;
+  return rounds.reduce((sum, length) => sum + length, pass + scale + plan.repeatSeconds);
 }

@@ -37,7 +37,10 @@ export function nameOf({ date, quick }: Pick<BenchResult, 'date' | 'quick'>): st
 export function writeJson(result: BenchResult): string {
   mkdirSync(resultsDirectory, { recursive: true });
   const name = `${nameOf(result)}.json`;
-  writeFileSync(`${resultsDirectory}${name}`, `${JSON.stringify(result, null, 2)}\n`);
+  // Six digits are more than any of it is good for.
+  const short = (_key: string, value: unknown): unknown =>
+    typeof value === 'number' ? Number(value.toPrecision(6)) : value;
+  writeFileSync(`${resultsDirectory}${name}`, `${JSON.stringify(result, short, 1)}\n`);
   return `bench/results/${name}`;
 }
 

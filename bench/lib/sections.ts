@@ -3,11 +3,12 @@
 import type { LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
 import { cellOf, metrics, ratioOf, reference, rowsOf, total, type Row } from '../net/metrics.ts';
-import { stealLimit, type RoundResult } from '../net/rounds.ts';
+import type { RoundResult } from '../net/rounds.ts';
 import type { ProfilePass } from '../profile/pass.ts';
 import type { Scale } from '../scale/scale.ts';
 import type { BenchResult, NetResult } from './result.ts';
 import { spreadOf } from './statistics.ts';
+import { stealLimit } from './steal.ts';
 import type { MicroResult } from './suite.ts';
 import type { Grid } from './table.ts';
 import { summary, verdictGrid } from './verdict.ts';
@@ -148,7 +149,7 @@ function scaleSection({ numbers, losses }: Scale): Section {
         row('idle `kersey up`, 1,000 peers', 'idle.percent', '% of a core', 2),
       ],
     },
-    lines: places.length === 0 ? [] : [`Lost while replacing, by place: ${places.join(', ')}.`],
+    lines: losses.sent === losses.delivered ? [] : [`Lost while replacing, by place: ${places.join(', ')}.`],
   };
 }
 

@@ -3,16 +3,13 @@
 //
 // A test during which the hypervisor took much CPU time away is repeated, and the least stolen attempt counts.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { KerseyError } from '../../src/errors.ts';
 import { unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
+import { leastStolen, type Attempt } from '../lib/steal.ts';
 import type { Entry, Leg, Plan } from '../plan.ts';
 import type { Contender, Joined, TestName } from './contender.ts';
 import { checkPayload, runTest, type Sample, type TestResult } from './tests.ts';
-
-/** More of the CPU time than this stolen, in percent, and a test is repeated. */
-export const stealLimit = 3;
 
 export interface RoundResult {
   readonly contender: string;
@@ -20,7 +17,7 @@ export interface RoundResult {
   readonly round: number;
   /** Every number that the tests gave, by the names of metrics.ts. */
   readonly sample: Sample;
-  /** What the contender dropped, by reason, where it tells. */
+  /** What the contender dropped, by reason, where it tells; reasons that did not occur are left out. */
   readonly drops: Readonly<Record<string, number>>;
   /** Where the packets of the UDP tests went. */
   readonly losses: Readonly<Partial<Record<TestName, LossAccount>>>;
@@ -80,7 +77,8 @@ class Runner {
         this.#faults.push(...(await checkPayload(joined)).map((fault) => `${where}: ${fault}`));
         const { sample, losses } = await this.#tests(joined, tests);
         if (contender.vouched) this.#faults.push(...unexplainedFaults(where, losses));
-        const drops = (await joined.totals?.())?.drops ?? {};
+        const counted = Object.entries((await joined.totals?.())?.drops ?? {});
+        const drops = Object.fromEntries(counted.filter(([, count]) => count > 0));
         const result = { contender: contender.name, profile, round, sample, drops, losses };
         this.#results.push(result);
         this.#options.onResult(result);
@@ -105,26 +103,24 @@ class Runner {
     const sample: Record<string, number> = {};
     const losses: Partial<Record<TestName, LossAccount>> = {};
     for (const test of tests) {
-      const { result, attempts } = await this.#leastStolen(test, joined);
-      const numbers = { ...result.numbers, stealPercent: result.stealPercent, attempts };
+      const { value: result, stealPercent, attempts } = await this.#leastStolen(test, joined);
+      const numbers = { ...result.numbers, stealPercent, attempts };
       for (const [name, value] of Object.entries(numbers)) sample[`${test}.${name}`] = value;
       if (result.losses !== undefined) losses[test] = result.losses;
     }
     return { sample, losses };
   }
 
-  async #leastStolen(test: TestName, joined: Joined): Promise<{ result: TestResult; attempts: number }> {
+  #leastStolen(test: TestName, joined: Joined): Promise<Attempt<TestResult> & { attempts: number }> {
     const { seconds, attempts: most } = this.#options.plan;
-    let best = await runTest(test, joined, seconds[test]);
-    let attempts = 1;
-    for (; best.stealPercent > stealLimit && attempts < most && this.#spare > 0; attempts++) {
-      this.#spare -= seconds[test] + 2;
-      // Whoever took the time may be done in a moment.
-      await delay(1000, undefined, { signal: this.#options.signal });
-      const next = await runTest(test, joined, seconds[test]);
-      if (next.stealPercent < best.stealPercent) best = next;
-    }
-    return { result: best, attempts };
+    return leastStolen(() => runTest(test, joined, seconds[test]), {
+      signal: this.#options.signal,
+      again: (attempts) => {
+        if (attempts >= most || this.#spare <= 0) return false;
+        this.#spare -= seconds[test] + 2;
+        return true;
+      },
+    });
   }
 }
 

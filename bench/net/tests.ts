@@ -1,6 +1,5 @@
 // One test between two joined hosts, as numbers.
 
-import { cpuTimesSince, readCpuTimes, stealPercent } from '../../src/lab/cpu.ts';
 import { lossAccount, readDrops, type DropSnapshot, type LossAccount } from '../../src/lab/losses.ts';
 import { Iperf, roundTrip, type DatagramResult } from '../../src/lab/measure.ts';
 import { PayloadReceiver } from '../../src/lab/payload.ts';
@@ -13,21 +12,9 @@ export interface TestResult {
   readonly numbers: Sample;
   /** Of the UDP tests. */
   readonly losses?: LossAccount;
-  /** Of the CPU time that the machine wanted meanwhile. */
-  readonly stealPercent: number;
 }
 
 export async function runTest(test: TestName, joined: Joined, seconds: number): Promise<TestResult> {
-  const before = readCpuTimes();
-  const result = await measure(test, joined, seconds);
-  return { ...result, stealPercent: stealPercent(cpuTimesSince(before)) };
-}
-
-async function measure(
-  test: TestName,
-  joined: Joined,
-  seconds: number,
-): Promise<Omit<TestResult, 'stealPercent'>> {
   const { lab, address } = joined;
   const [client, server] = [lab.host('h1'), lab.host('h2')];
   if (test === 'roundTrip') {

@@ -12,7 +12,7 @@ import type { ScaleNumbers, ScaleOptions } from './scale.ts';
 
 const count = 1000;
 /** Until start-up has settled: code compiled, memory collected. */
-const settleMs = 5000;
+export const settleSeconds = 5;
 
 export async function idleWithPeers({ idleSeconds, signal }: ScaleOptions): Promise<ScaleNumbers> {
   const lab = await Lab.open({ hosts: ['h1'], signal });
@@ -29,7 +29,7 @@ export async function idleWithPeers({ idleSeconds, signal }: ScaleOptions): Prom
       async () => (await host.ipJson<unknown[]>('route', 'show', 'dev', 'flannel.1')).length >= count,
       { signal, timeoutMs: 30_000, intervalMs: 500 },
     );
-    await delay(settleMs, undefined, { signal });
+    await delay(settleSeconds * 1000, undefined, { signal });
     const used = (): number => {
       const { pid, running } = engine.daemon;
       if (pid === undefined || !running) throw engine.failure();
@@ -37,8 +37,8 @@ export async function idleWithPeers({ idleSeconds, signal }: ScaleOptions): Prom
     };
     const [before, start] = [used(), performance.now()];
     await delay(idleSeconds * 1000, undefined, { signal });
-    const spent = used() - before;
-    return { 'idle.percent': [(100 * spent) / ((performance.now() - start) / 1000)] };
+    const seconds = (performance.now() - start) / 1000;
+    return { 'idle.percent': [(100 * (used() - before)) / seconds] };
   } finally {
     await lab.close();
   }

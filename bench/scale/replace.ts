@@ -7,6 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { lossAccount, unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import { Iperf } from '../../src/lab/measure.ts';
+import { leastStolen } from '../lib/steal.ts';
 import { EnginePair } from './engine-pair.ts';
 import type { ScaleNumbers, ScaleOptions } from './scale.ts';
 
@@ -27,16 +28,11 @@ export async function replaceUnderLoad(
   try {
     await pair.setPeers(count, 0);
     const { quiet, rate } = await losslessRate(pair, options);
-    const done = new AbortController();
-    const replacing = replaceUntil(pair, AbortSignal.any([done.signal, options.signal]));
-    let loaded: Phase;
-    let times: readonly number[];
-    try {
-      loaded = await stream(pair, options.replaceSeconds, rate);
-    } finally {
-      done.abort();
-      times = await replacing;
-    }
+    const { value } = await leastStolen(() => replaceWhileStreaming(pair, options, rate), {
+      signal: options.signal,
+      again: (attempts) => attempts < 3,
+    });
+    const { times, loaded } = value;
     const lost = ({ losses }: Phase): number => losses.sent - losses.delivered;
     const { unexplained, sent } = loaded.losses;
     return {
@@ -57,6 +53,20 @@ export async function replaceUnderLoad(
   } finally {
     await pair.close();
   }
+}
+
+async function replaceWhileStreaming(
+  pair: EnginePair,
+  { replaceSeconds, signal }: ScaleOptions,
+  rate: number,
+): Promise<{ times: readonly number[]; loaded: Phase }> {
+  const done = new AbortController();
+  const replacing = replaceUntil(pair, AbortSignal.any([done.signal, signal]));
+  // Whatever happens to the streams, the replacements end before we do.
+  const loaded = await stream(pair, replaceSeconds, rate).finally(() => {
+    done.abort();
+  });
+  return { times: await replacing, loaded };
 }
 
 /** The first rate, halved up to three times, at which nothing is lost while the table stays. */

@@ -21,7 +21,7 @@ export type ScaleMetric =
 export type ScaleNumbers = Readonly<Partial<Record<ScaleMetric, readonly number[]>>>;
 
 export interface ScaleLengths {
-  /** Pairs of (1 peer, 65,536 peers). */
+  /** Pairs of (1 peer, 65,536 peers) that count; a third more are measured, and the most stolen left out. */
   readonly pairs: number;
   readonly pairSeconds: number;
   readonly replaceSeconds: number;

@@ -139,7 +139,8 @@ export function lossAccount(
     addEngines(places, before.engines, after.engines);
   const lost = Object.entries(places).filter(([, count]) => count > 0);
   const missing = counts.sent - counts.delivered - sum(lost.map(([, count]) => count));
-  return { ...counts, places: Object.fromEntries(lost), atReceiver, unexplained: Math.max(0, missing) };
+  const { sent, delivered } = counts;
+  return { sent, delivered, places: Object.fromEntries(lost), atReceiver, unexplained: Math.max(0, missing) };
 }
 
 function addEngines(places: Record<string, number>, before: EngineTotals, after: EngineTotals): void {
