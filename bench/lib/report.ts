@@ -65,7 +65,7 @@ export function replacePart(text: string, part: string, content: string): string
 }
 
 function markdownOf(result: BenchResult, part: Part, sections: readonly Section[]): string {
-  const head = [`Measured ${result.date.slice(0, 10)}.`, ...describeLines(result.machine), runLine(result)];
+  const head = headOf(result, part);
   const blocks = [head.map((line) => `- ${line}`).join('\n')];
   if (part === 'network' && result.net !== undefined) blocks.push(lengths(result.net));
   for (const { title, grid, lines } of sections) {
@@ -74,6 +74,15 @@ function markdownOf(result: BenchResult, part: Part, sections: readonly Section[
     if (lines.length > 0) blocks.push(lines.map((line) => `- ${line}`).join('\n'));
   }
   return blocks.join('\n\n');
+}
+
+/** The machine is described where readers begin to wonder, not five times. */
+function headOf(result: BenchResult, part: Part): readonly string[] {
+  const { date, machine } = result;
+  const when = `Measured ${date.slice(0, 10)}`;
+  if (part === 'network' || part === 'micro')
+    return [`${when}.`, ...describeLines(machine), `${runLine(result)}.`];
+  return [`${when}, commit ${machine.commit}, Linux ${machine.kernel}, ${machine.cpus} x ${machine.cpu}.`];
 }
 
 function lengths({ rounds, seconds }: NonNullable<BenchResult['net']>): string {

@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { replacePart, terminal } from '../../../bench/lib/report.ts';
 import type { BenchResult } from '../../../bench/lib/result.ts';
+import { judge } from '../../../bench/lib/verdict.ts';
+import { targets } from '../../../bench/targets.ts';
 import { parts } from '../../../bench/lib/sections.ts';
 
 const page = readFileSync(new URL('../../../docs/benchmarks.md', import.meta.url), 'utf8');
@@ -55,7 +57,12 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
       ],
     },
   };
-  const text = terminal(result);
+  const text = terminal({
+    ...result,
+    scale: { numbers: { 'replace.ms': [4, 6, 8], 'replace.lost': [2] }, losses: udp64, faults: [] },
+    profile: { kind: 'missing', reason: 'not installed: perf' },
+    targets: judge(targets, result.net?.results ?? [], { 'replace.ms': [4, 6, 8], 'replace.lost': [2] }),
+  });
   for (const part of [
     'abacus',
     'cubic',
@@ -68,8 +75,13 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
     'Steal over the whole run: 1.3 %',
     '2 repeats because of more than 3 %; 1 of 1 results stayed above it',
     'FAULT: round 1: the bytes were others',
+    '6.0 ms │ 4.0-8.0',
+    "Lost while replacing, by place: the receiver's socket 200, h1 flannel.1 99.",
+    'No profile: not installed: perf.',
+    '6.0 ms (4.0-8.0) │ <= 50 ms │ <= 10 ms │ aim met',
+    '1 of 17 FAIL (replace all of 10,000 peers under load: packets lost)',
   ]) {
-    t.match(text, part);
+    t.ok(text.replaceAll(/ +/g, ' ').includes(part), part);
   }
   t.match(text, 'Left out: nebula (not installed: nebula)');
   t.notMatch(text, 'rx_short');
