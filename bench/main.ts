@@ -89,21 +89,13 @@ function progress({ sample }: RoundResult): string {
     .join('  ')}`;
 }
 
+/** A profile that fails does not take the results with it. */
 async function profiled(plan: Plan, name: string, signal: AbortSignal): Promise<ProfilePass> {
-  const pass = await unlessAborted(profilePass(plan, { resultsDirectory, name, signal, say }), signal);
-  return pass.kind === 'done' ? pass.value : { kind: 'missing', reason: pass.reason };
-}
-
-/** A part that fails does not take the results of the others with it. */
-async function unlessAborted<T>(
-  work: Promise<T>,
-  signal: AbortSignal,
-): Promise<{ kind: 'done'; value: T } | { kind: 'failed'; reason: string }> {
   try {
-    return { kind: 'done', value: await work };
+    return await profilePass(plan, { resultsDirectory, name, signal, say });
   } catch (error) {
     signal.throwIfAborted();
-    return { kind: 'failed', reason: KerseyError.from(error).message };
+    return { kind: 'missing', reason: KerseyError.from(error).message };
   }
 }
 
@@ -117,10 +109,7 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
     say(`the network benches take at most ${Math.ceil(estimateSeconds(plan, asked.profile) / 60)} minutes`);
   const micros = wants('micro') ? { micro: await micro(asked.quick, signal) } : {};
   const network = wants('net') ? await net(plan, missing, signal) : undefined;
-  const scaled = wants('scale')
-    ? await unlessAborted(runScale({ ...plan.scale, signal, say }), signal)
-    : undefined;
-  const scale = scaled?.kind === 'done' ? scaled.value : undefined;
+  const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
   const name = `${nameOf({ date, quick: asked.quick })}-profile`;
   const profile = asked.profile ? { profile: await profiled(plan, name, signal) } : {};
   return {
@@ -130,11 +119,7 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
     ...(network === undefined
       ? {}
       : { net: network.net, targets: judge(targets, network.net.results, scale?.numbers ?? {}) }),
-    faults: [
-      ...(network?.faults ?? []),
-      ...(scale?.faults ?? []),
-      ...(scaled?.kind === 'failed' ? [`scale: ${scaled.reason}`] : []),
-    ],
+    faults: [...(network?.faults ?? []), ...(scale?.faults ?? [])],
   };
 }
 

@@ -131,7 +131,7 @@ function scaleSection({ numbers, losses }: Scale): Section {
     const spread = values.length < 2 ? '' : `${min.toFixed(digits)}-${max.toFixed(digits)}`;
     return [name, `${median.toFixed(digits)} ${unit}`, spread, `${values.length}`];
   };
-  const places = Object.entries(losses.places).map(([place, count]) => `${place} ${count}`);
+  const places = Object.entries(losses?.places ?? {}).map(([place, count]) => `${place} ${count}`);
   return {
     part: 'scale',
     title: 'Scale',
@@ -149,7 +149,10 @@ function scaleSection({ numbers, losses }: Scale): Section {
         row('idle `kersey up`, 1,000 peers', 'idle.percent', '% of a core', 2),
       ],
     },
-    lines: losses.sent === losses.delivered ? [] : [`Lost while replacing, by place: ${places.join(', ')}.`],
+    lines:
+      losses === undefined || losses.sent === losses.delivered
+        ? []
+        : [`Lost while replacing, by place: ${places.join(', ')}.`],
   };
 }
 

@@ -7,6 +7,7 @@ import { KerseyError } from '../../src/errors.ts';
 import { unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
 import { leastStolen, type Attempt } from '../lib/steal.ts';
+import { twice } from '../lib/twice.ts';
 import type { Entry, Leg, Plan } from '../plan.ts';
 import type { Contender, Joined, TestName } from './contender.ts';
 import { checkPayload, runTest, type Sample, type TestResult } from './tests.ts';
@@ -69,25 +70,36 @@ class Runner {
     return { results: this.#results, faults: this.#faults, failed: this.#failed };
   }
 
-  async #turn({ profile }: Leg, round: number, { contender, tests }: Entry): Promise<void> {
-    const where = `${contender.name}, veth ${profile}, round ${round + 1}`;
+  async #turn(leg: Leg, round: number, entry: Entry): Promise<void> {
+    const { signal, onResult } = this.#options;
+    const { contender } = entry;
+    const where = `${contender.name}, veth ${leg.profile}, round ${round + 1}`;
     try {
-      const joined = await contender.open({ offloads: profile, signal: this.#options.signal });
-      try {
-        this.#faults.push(...(await checkPayload(joined)).map((fault) => `${where}: ${fault}`));
-        const { sample, losses } = await this.#tests(joined, tests);
-        if (contender.vouched) this.#faults.push(...unexplainedFaults(where, losses));
-        const counted = Object.entries((await joined.totals?.())?.drops ?? {});
-        const drops = Object.fromEntries(counted.filter(([, count]) => count > 0));
-        const result = { contender: contender.name, profile, round, sample, drops, losses };
-        this.#results.push(result);
-        this.#options.onResult(result);
-      } finally {
-        await joined.close();
-      }
+      const { result, corrupted } = await twice(() => this.#measure(leg, round, entry), signal);
+      this.#faults.push(...corrupted.map((fault) => `${where}: ${fault}`));
+      if (contender.vouched) this.#faults.push(...unexplainedFaults(where, result.losses));
+      this.#results.push(result);
+      onResult(result);
     } catch (error) {
-      this.#options.signal.throwIfAborted();
+      signal.throwIfAborted();
       this.#fail(contender, where, KerseyError.from(error).message);
+    }
+  }
+
+  async #measure(
+    { profile }: Leg,
+    round: number,
+    { contender, tests }: Entry,
+  ): Promise<{ result: RoundResult; corrupted: readonly string[] }> {
+    const joined = await contender.open({ offloads: profile, signal: this.#options.signal });
+    try {
+      const corrupted = await checkPayload(joined);
+      const { sample, losses } = await this.#tests(joined, tests);
+      const counted = Object.entries((await joined.totals?.())?.drops ?? {});
+      const drops = Object.fromEntries(counted.filter(([, count]) => count > 0));
+      return { result: { contender: contender.name, profile, round, sample, drops, losses }, corrupted };
+    } finally {
+      await joined.close();
     }
   }
 

@@ -1,6 +1,8 @@
 // What large clusters ask: many peers, tables replaced under load, and a daemon that does nothing while nothing happens.
 
 import type { LossAccount } from '../../src/lab/losses.ts';
+import { KerseyError } from '../../src/errors.ts';
+import { twice } from '../lib/twice.ts';
 import { idleWithPeers } from './idle.ts';
 import { comparePeers } from './peers.ts';
 import { replaceUnderLoad } from './replace.ts';
@@ -36,26 +38,32 @@ export interface ScaleOptions extends ScaleLengths {
 export interface Scale {
   readonly numbers: ScaleNumbers;
   /** Of the UDP stream while tables were replaced. */
-  readonly losses: LossAccount;
+  readonly losses?: LossAccount;
   readonly faults: readonly string[];
 }
 
 export async function runScale(options: ScaleOptions): Promise<Scale> {
-  const { say } = options;
-  say('65,536 peers against 1');
-  const peers = await comparePeers(options);
-  say(show(peers));
-  say('10,000 peers replaced under load');
-  const replace = await replaceUnderLoad(options);
-  say(show(replace.numbers));
-  say('idle with 1,000 peers');
-  const idle = await idleWithPeers(options);
-  say(show(idle));
-  return {
-    numbers: { ...peers, ...replace.numbers, ...idle },
-    losses: replace.losses,
-    faults: replace.faults,
-  };
+  const parts: readonly (readonly [title: string, run: () => Promise<Scale>])[] = [
+    ['65,536 peers against 1', async () => ({ numbers: await comparePeers(options), faults: [] })],
+    ['10,000 peers replaced under load', () => replaceUnderLoad(options)],
+    ['idle with 1,000 peers', async () => ({ numbers: await idleWithPeers(options), faults: [] })],
+  ];
+  let all: Scale = { numbers: {}, faults: [] };
+  for (const [title, run] of parts) {
+    options.say(title);
+    const part = await twice(run, options.signal).catch((error: unknown): Scale => {
+      options.signal.throwIfAborted();
+      return { numbers: {}, faults: [`${title}: ${KerseyError.from(error).message}`] };
+    });
+    options.say(show(part.numbers));
+    all = {
+      ...all,
+      ...part,
+      numbers: { ...all.numbers, ...part.numbers },
+      faults: [...all.faults, ...part.faults],
+    };
+  }
+  return all;
 }
 
 function show(numbers: ScaleNumbers): string {

@@ -29,10 +29,13 @@ t.test('every round begins with the next contender; some take part in the first 
     ...more,
   });
   await run([entry('a'), entry('b', { rounds: 1 }), entry('c')], 3);
-  t.same(opened, ['a', 'b', 'c', 'c', 'a', 'c', 'a']);
+  t.same(
+    opened.filter((name, index) => name !== opened[index - 1]),
+    ['a', 'b', 'c', 'a', 'c', 'a'],
+  );
 });
 
-t.test('when one of ours fails the run has a fault and goes on', async (t) => {
+t.test('when one of ours fails twice the run has a fault and goes on', async (t) => {
   const opened: string[] = [];
   const { faults, failed } = await run([{ contender: broken('Kersey', true, opened), tests: ['tcp1'] }], 2);
   t.same(
@@ -42,12 +45,12 @@ t.test('when one of ours fails the run has a fault and goes on', async (t) => {
   t.same(failed, {});
 });
 
-t.test('when another tunnel fails it is left out from then on', async (t) => {
+t.test('when another tunnel fails twice it is left out from then on', async (t) => {
   const opened: string[] = [];
   const { faults, failed } = await run([{ contender: broken('nebula', false, opened), tests: ['tcp1'] }], 2);
   t.same(
     { faults, failed, opened },
-    { faults: [], failed: { nebula: 'failed: no nebula here' }, opened: ['nebula'] },
+    { faults: [], failed: { nebula: 'failed: no nebula here' }, opened: ['nebula', 'nebula'] },
   );
 });
 
