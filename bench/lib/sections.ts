@@ -145,6 +145,7 @@ function scaleSection({ numbers, losses }: Scale): Section {
         row('... TCP meanwhile', 'replace.tcpGbps', 'Gbit/s', 2),
         row('... UDP packets sent meanwhile', 'replace.sent', '', 0),
         row('... of these lost', 'replace.lost', '', 0),
+        row("... in the reader's full socket", 'replace.lostByReader', '', 0),
         row('... lost without replacements', 'replace.lostBefore', '', 0),
         row('idle `kersey up`, 1,000 peers', 'idle.percent', '% of a core', 2),
       ],

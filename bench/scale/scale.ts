@@ -13,6 +13,7 @@ export type ScaleMetric =
   | 'peers.gbpsMany'
   | 'replace.ms'
   | 'replace.lost'
+  | 'replace.lostByReader'
   | 'replace.lostBefore'
   | 'replace.sent'
   | 'replace.unexplained'

@@ -41,7 +41,7 @@ export interface LossAccount {
   readonly delivered: number;
   /** Packets lost, by place; places without loss are left out. */
   readonly places: Readonly<Record<string, number>>;
-  /** Of these, packets that had come all the way and found the receiving program's socket full. */
+  /** Packets that had come all the way and that the receiving program did not read: its socket was full, or it stopped. */
   readonly atReceiver: number;
   readonly unexplained: number;
 }
@@ -143,7 +143,10 @@ export function lossAccount(
   const unread = atReceiver > 0 && missing <= unreadLimit ? missing : 0;
   if (unread > 0) lost.push(["left unread in the receiver's socket", unread]);
   const { sent, delivered } = counts;
-  return { sent, delivered, places: Object.fromEntries(lost), atReceiver, unexplained: missing - unread };
+  return {
+    ...{ sent, delivered, places: Object.fromEntries(lost) },
+    ...{ atReceiver: atReceiver + unread, unexplained: missing - unread },
+  };
 }
 
 function addEngines(places: Record<string, number>, before: EngineTotals, after: EngineTotals): void {
