@@ -17,6 +17,7 @@
       "native/engine/receive.c",
       "native/engine/runs.c",
       "native/engine/stats.c",
+      "native/engine/steer.c",
       "native/engine/tun.c",
       "native/engine/udp.c",
       "native/engine/underlay.c",

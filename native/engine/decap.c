@@ -76,6 +76,26 @@ static struct ky_arrival classify(const struct ky_decap *d, const struct ky_data
     return how;
 }
 
+// Counts a superpacket as its sender did and as another link would carry it: packets that each have
+// headers of their own.
+static void count_received(const struct ky_decap *d, const struct ky_peer *peer, const uint8_t *pkt,
+                           const struct ky_inner *in, struct ky_arrival how) {
+    uint64_t packets = 1, bytes = in->len;
+    if (how.gso_size != 0) {
+        uint32_t l4 = in->proto == IPPROTO_UDP ? 8u : (pkt[in->l4 + 12] >> 4) * 4u;
+        packets = (in->len - in->l4 - l4 + how.gso_size - 1) / how.gso_size;
+        bytes += (packets - 1) * (in->l4 + l4);
+    }
+    ky_add(&d->counters->rx_packets, packets);
+    ky_add(&d->counters->rx_bytes, bytes);
+    ky_add(&d->counters->rx_partial, how.partial);
+    ky_add(&d->counters->rx_superpackets, how.gso_size != 0);
+    if (peer != NULL) {
+        ky_add(&d->peer_counters[peer->slot].packets, packets);
+        ky_add(&d->peer_counters[peer->slot].bytes, bytes);
+    }
+}
+
 static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers *peers,
                                 const struct ky_datagram *dg, uint8_t *frame, uint32_t len,
                                 bool whole, struct ky_gro *gro) {
@@ -99,14 +119,7 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
         ky_add(&d->counters->rx_ecn_marked, 1);
     }
     struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
-    ky_add(&d->counters->rx_packets, 1);
-    ky_add(&d->counters->rx_bytes, in.len);
-    ky_add(&d->counters->rx_partial, how.partial);
-    ky_add(&d->counters->rx_superpackets, how.gso_size != 0);
-    if (peer != NULL) {
-        ky_add(&d->peer_counters[peer->slot].packets, 1);
-        ky_add(&d->peer_counters[peer->slot].bytes, in.len);
-    }
+    count_received(d, peer, pkt, &in, how);
     ky_gro_add(gro, pkt, &in, how);
     return KY_DROP_NONE;
 }

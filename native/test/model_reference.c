@@ -308,14 +308,18 @@ static enum ky_drop receive_frame(struct model_world *w, struct model_node *n,
     item->to = (uint32_t)(n - w->node);
     item->partial = oracle_is_partial(p, &ip);
     item->gso_size = whole && item->partial ? segment_size(w, d, p, &ip) : 0;
-    n->counters[KY_COUNTER_INDEX_rx_packets]++;
-    n->counters[KY_COUNTER_INDEX_rx_bytes] += ip.len;
+    size_t headers = oracle_headers(p, &ip), packets = 1;
+    if (item->gso_size != 0)
+        packets = (ip.len - headers + item->gso_size - 1) / item->gso_size;
+    size_t all = ip.len + (packets - 1) * headers;
+    n->counters[KY_COUNTER_INDEX_rx_packets] += packets;
+    n->counters[KY_COUNTER_INDEX_rx_bytes] += all;
     n->counters[KY_COUNTER_INDEX_rx_partial] += item->partial;
     n->counters[KY_COUNTER_INDEX_rx_superpackets] += item->gso_size != 0;
     n->counters[KY_COUNTER_INDEX_rx_ecn_marked] += marked;
     if (owner >= 0) {
-        n->peer_rx_packets[owner]++;
-        n->peer_rx_bytes[owner] += ip.len;
+        n->peer_rx_packets[owner] += packets;
+        n->peer_rx_bytes[owner] += all;
     }
     return KY_DROP_NONE;
 }
