@@ -172,13 +172,17 @@ static void count_failed(struct ky_gro *g, int err, uint64_t packets) {
     ky_drop(g->counters, err == -EIO ? KY_DROP_RX_TUN_DOWN : KY_DROP_RX_TUN_ERROR, packets);
 }
 
+static uint64_t packets_in(const struct ky_vnet *vnet, size_t len) {
+    return vnet->gso_size == 0 ? 1 : (len - vnet->hdr_len + vnet->gso_size - 1) / vnet->gso_size;
+}
+
 static void write_single(struct ky_gro *g, struct ky_vnet *vnet, const uint8_t *pkt, size_t len) {
     struct iovec iov[2] = {{vnet, sizeof *vnet}, {(void *)pkt, len}};
     int err = g->write(g->ctx, iov, 2);
     if (err == 0)
         ky_add(&g->counters->rx_writes, 1);
     else
-        count_failed(g, err, 1);
+        count_failed(g, err, packets_in(vnet, len));
 }
 
 // Kernels have refused superpackets they should take (6.6.44, a short tail; tailscale#13041). The

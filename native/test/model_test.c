@@ -267,10 +267,13 @@ static void unfold_arrivals(void) {
         struct receiver r = {&want_packets, item->to};
         struct ky_vnet v = vnet_of(item);
         const char *why;
+        uint64_t packets = 1;
+        if (item->gso_size != 0)
+            packets = (item->len - v.hdr_len + item->gso_size - 1) / item->gso_size;
         if (refuse_all != 0)
-            world.node[item->to].drops[KY_DROP_RX_TUN_DOWN]++;
+            world.node[item->to].drops[KY_DROP_RX_TUN_DOWN] += packets;
         else if (refuse_super != 0 && item->gso_size != 0)
-            world.node[item->to].drops[KY_DROP_RX_TUN_ERROR]++;
+            world.node[item->to].drops[KY_DROP_RX_TUN_ERROR] += packets;
         else if (!oracle_unfold(&v, item->bytes, item->len, take_packet, &r, &why))
             check_fail(__FILE__, __LINE__, "the reference contradicts itself: %s", why);
     }
