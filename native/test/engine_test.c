@@ -12,8 +12,9 @@
 #include "hosts.h"
 #include "netns.h"
 #include "random.h"
+#include "traffic.h"
 
-enum { WAIT_MS = 3000, PACKETS = 600, ARENA = 4 << 20 };
+enum { WAIT_MS = 3000 };
 
 static struct host hosts[2];
 static uint8_t packet[ORACLE_PACKET_MAX], payload[ORACLE_PACKET_MAX];
@@ -162,96 +163,6 @@ static void test_set_peers(void) {
 
 // ---- traffic ----
 
-// Packets as bytes, one after the other.
-static struct stream {
-    uint8_t *bytes;
-    size_t used;
-    unsigned count;
-} sent, got;
-
-static void append(void *ctx, const uint8_t *p, size_t len) {
-    struct stream *s = ctx;
-    struct oracle_ip ip;
-    REQUIRE(s->used + len + 4 <= ARENA);
-    uint8_t *at = s->bytes + s->used;
-    oracle_put32(at, (uint32_t)len);
-    memcpy(at + 4, p, len);
-    REQUIRE(oracle_parse(at + 4, len, &ip));
-    CHECK(oracle_ip_sum_ok(at + 4));
-    CHECK(oracle_l4_sum_ok(at + 4, &ip));
-    if (ip.version == 4) { // DF: the identification means nothing
-        oracle_put16(at + 8, 0);
-        oracle_put16(at + 14, 0);
-    }
-    oracle_complete(at + 4, len);
-    s->used += len + 4;
-    s->count++;
-}
-
-static void reset_streams(void) {
-    sent.used = sent.count = 0;
-    got.used = got.count = 0;
-}
-
-static struct ky_vnet offload_of(const struct oracle_spec *s, uint16_t mss) {
-    bool tcp = s->proto == ORACLE_TCP;
-    struct ky_vnet v = {.flags = KY_VNET_NEEDS_CSUM,
-                        .csum_start = s->version == 4 ? 20 : 40,
-                        .csum_offset = tcp ? 16 : 6};
-    v.hdr_len = (uint16_t)(v.csum_start + (tcp ? 20 + s->tcp_options : 8));
-    if (mss != 0) {
-        v.gso_size = mss;
-        v.gso_type = !tcp              ? KY_VNET_GSO_UDP_L4
-                     : s->version == 4 ? KY_VNET_GSO_TCPV4
-                                       : KY_VNET_GSO_TCPV6;
-    }
-    return v;
-}
-
-static void send_spec(unsigned from, const struct oracle_spec *spec, uint16_t mss) {
-    struct oracle_spec s = *spec;
-    struct ky_vnet v = {0};
-    const char *why;
-    if (mss != 0) {
-        s.check = ORACLE_PARTIAL;
-        v = offload_of(&s, mss);
-    }
-    size_t len = oracle_build(packet, &s);
-    if (!oracle_unfold(&v, packet, len, append, &sent, &why))
-        check_fail(__FILE__, __LINE__, "%s", why);
-    int err;
-    while ((err = hosts_send(&hosts[from], &v, packet, len)) == -ENOBUFS || err == -EAGAIN)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    CHECK_EQ(err, 0);
-}
-
-// Takes in as many packets as were sent, superpackets unfolded.
-static void receive_all(unsigned at) {
-    while (got.count < sent.count) {
-        struct ky_vnet v;
-        struct oracle_ip ip;
-        const char *why = "cut";
-        long n = hosts_receive(&hosts[at], WAIT_MS, &v, packet, sizeof packet);
-        if (!CHECK(n > 0))
-            return;
-        v.flags &= KY_VNET_NEEDS_CSUM; // the kernel says more, e.g. that it verified
-        if (v.flags == 0)
-            v.csum_start = v.csum_offset = 0;
-        if (v.gso_type != 0 && oracle_parse(packet, (size_t)n, &ip))
-            v.hdr_len = (uint16_t)oracle_headers(packet, &ip);
-        if (!oracle_unfold(&v, packet, (size_t)n, append, &got, &why))
-            check_fail(__FILE__, __LINE__, "received: %s", why);
-    }
-}
-
-static void check_received(unsigned at) {
-    receive_all(at);
-    CHECK_EQ(got.count, sent.count);
-    if (CHECK_EQ(got.used, sent.used))
-        CHECK_MEM(got.bytes, sent.bytes, sent.used);
-    reset_streams();
-}
-
 // Packets of all sizes, and superpackets of segments that fill the MTU: the segment size of TCP does
 // not travel with a whole superpacket, and the receiver takes the MTU's.
 static void exchange(const char *what, unsigned from, uint32_t mtu) {
@@ -265,16 +176,16 @@ static void exchange(const char *what, unsigned from, uint32_t mtu) {
             check_case("%s: from host %u, IPv%u, %s", what, from, version, udp ? "UDP" : "TCP");
             for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
                 s.payload_len = sizes[i];
-                send_spec(from, &s, 0);
+                traffic_send(&hosts[from], &s, 0);
                 s.seq += (uint32_t)s.payload_len;
             }
-            check_received(1 - from);
+            traffic_check(&hosts[1 - from]);
             for (unsigned i = 0; i < 5; i++) {
                 s.payload_len = 1500 + 9000 * i;
-                send_spec(from, &s, full);
+                traffic_send(&hosts[from], &s, full);
                 s.seq += (uint32_t)s.payload_len;
             }
-            check_received(1 - from);
+            traffic_check(&hosts[1 - from]);
         }
 }
 
@@ -344,9 +255,9 @@ static void test_workers(void) {
         check_case("3 workers, flow %u", flow);
         for (unsigned i = 0; i < 30; i++) {
             s.payload = payload + i;
-            send_spec(0, &s, 0);
+            traffic_send(&hosts[0], &s, 0);
         }
-        check_received(1);
+        traffic_check(&hosts[1]);
     }
     CHECK_EQ(hosts_drops(&hosts[0]) + hosts_drops(&hosts[1]), 0);
     hosts_close(&hosts[0]);
@@ -366,8 +277,8 @@ static void test_peer_counters_live_on(void) {
     struct oracle_spec s = hosts_plain(4, ORACLE_UDP, 100, false);
     check_case("counters over a new table");
     for (unsigned i = 0; i < 10; i++)
-        send_spec(0, &s, 0);
-    check_received(1);
+        traffic_send(&hosts[0], &s, 0);
+    traffic_check(&hosts[1]);
     hosts_specs(&hosts[1], false, peers);
     again[0] = some_peer(1, 77); // now another index
     again[1] = peers[1];
@@ -565,9 +476,9 @@ static void test_device_down(void) {
     REQUIRE(netns_link_down(hosts[0].device) == 0);
     struct oracle_spec s = hosts_plain(4, ORACLE_UDP, 100, true);
     for (unsigned i = 0; i < 5; i++)
-        send_spec(1, &s, 0);
+        traffic_send(&hosts[1], &s, 0);
     await_drop(KY_DROP_RX_TUN_DOWN, 5);
-    reset_streams();
+    traffic_forget();
     check_case("the device is up again");
     netns_set(hosts[0].ns);
     REQUIRE(netns_link_up(hosts[0].device) == 0);
@@ -575,8 +486,8 @@ static void test_device_down(void) {
     while (hosts_receive(&hosts[0], 0, &v, packet, sizeof packet) != -EAGAIN)
         ; // the packet socket's own ENETDOWN
     for (unsigned i = 0; i < 5; i++)
-        send_spec(1, &s, 0);
-    check_received(0);
+        traffic_send(&hosts[1], &s, 0);
+    traffic_check(&hosts[0]);
     CHECK_EQ(ky_engine_failed(hosts[0].engine), 0);
     hosts_close(&hosts[0]);
     hosts_close(&hosts[1]);
@@ -599,10 +510,10 @@ static void test_mixed_order(void) {
             s.payload_len = i % 3 == 0 ? full * (1 + i % 7) + i : i % 3 == 1 ? full : 10 + i;
             s.flags = i % 5 == 4 ? ORACLE_ACK | ORACLE_PSH : ORACLE_ACK;
             s.tos = i % 4 == 3 ? 0 : 2;
-            send_spec(0, &s, s.payload_len > full ? full : 0);
+            traffic_send(&hosts[0], &s, s.payload_len > full ? full : 0);
             s.seq += (uint32_t)s.payload_len;
         }
-        check_received(1);
+        traffic_check(&hosts[1]);
     }
     CHECK_EQ(hosts_drops(&hosts[0]) + hosts_drops(&hosts[1]), 0);
     hosts_close(&hosts[0]);
@@ -623,9 +534,7 @@ int main(void) {
     struct random r = {.state = 8};
     random_fill(&r, payload, sizeof payload);
     hosts_make(hosts);
-    sent.bytes = malloc(ARENA);
-    got.bytes = malloc(ARENA);
-    REQUIRE(sent.bytes != NULL && got.bytes != NULL);
+    traffic_begin();
     test_names();
     test_open_close();
     test_faults();
@@ -640,7 +549,6 @@ int main(void) {
     test_bad_datagrams();
     test_device_down();
     test_device_deleted();
-    free(sent.bytes);
-    free(got.bytes);
+    traffic_end();
     return check_report();
 }

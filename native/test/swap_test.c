@@ -9,6 +9,7 @@
 #include "check.h"
 #include "hosts.h"
 #include "random.h"
+#include "traffic.h"
 
 enum {
     PEERS = 10000,
@@ -107,25 +108,12 @@ static void take(void *ctx, const uint8_t *packet, size_t len) {
 }
 
 static void *receive_loop(void *arg) {
-    static uint8_t packet[ORACLE_PACKET_MAX];
-    struct ky_vnet v;
-    struct oracle_ip ip;
-    const char *why;
     (void)arg;
     for (double last = now_ms(); now_ms() - last < IDLE_MS;) {
         if (atomic_load(&stop) && atomic_load(&received) == atomic_load(&sent))
             break;
-        long n = hosts_receive(&hosts[1], 100, &v, packet, sizeof packet);
-        if (n <= 0)
-            continue;
-        last = now_ms();
-        v.flags &= KY_VNET_NEEDS_CSUM;
-        if (v.flags == 0)
-            v.csum_start = v.csum_offset = 0;
-        if (v.gso_type != 0 && oracle_parse(packet, (size_t)n, &ip))
-            v.hdr_len = (uint16_t)oracle_headers(packet, &ip);
-        if (!oracle_unfold(&v, packet, (size_t)n, take, NULL, &why))
-            unknown++;
+        if (traffic_receive(&hosts[1], 100, take, NULL))
+            last = now_ms();
     }
     return NULL;
 }
