@@ -26,12 +26,14 @@ static struct ky_ip v6(uint64_t high, uint64_t low) {
     return ky_ip6(bytes);
 }
 
-// Whether the first `bits` bits are the same, bit by bit.
+// Whether the first `bits` bits are the same: whole bytes, then bit by bit.
 static bool covers(struct ky_ip prefix, unsigned bits, struct ky_ip ip) {
     uint8_t a[16], b[16];
     memcpy(a, prefix.w, 16);
     memcpy(b, ip.w, 16);
-    for (unsigned i = 0; i < bits; i++)
+    if (memcmp(a, b, bits / 8) != 0)
+        return false;
+    for (unsigned i = bits / 8 * 8; i < bits; i++)
         if (((a[i / 8] ^ b[i / 8]) & 0x80 >> i % 8) != 0)
             return false;
     return true;
@@ -292,6 +294,52 @@ static void test_many(struct random *r) {
     free(peers);
 }
 
+// The same number with prefixes of 24 lengths, which lie in one another, in no order.
+static void test_many_mixed(struct random *r) {
+    static const uint8_t lengths4[] = {12, 16, 18, 20, 21, 22, 23, 24, 25, 26, 28, 30, 31, 32};
+    static const uint8_t lengths6[] = {24, 32, 40, 48, 56, 64, 65, 80, 112, 128};
+    enum { L4 = sizeof lengths4, L6 = sizeof lengths6, LOOKUPS = 800 };
+    struct ky_peer_spec *peers = calloc(MANY, sizeof *peers);
+    uint32_t next[L4 + L6] = {0};
+    REQUIRE(peers != NULL);
+    for (uint32_t i = 0; i < MANY;) {
+        unsigned length = random_below(r, L4 + L6);
+        bool is4 = length < L4;
+        uint8_t bits = is4 ? lengths4[length] : lengths6[length - L4];
+        uint32_t room = (uint32_t)bits - (is4 ? 8 : 16), number = next[length];
+        if (room < 20 && number >= 1u << room)
+            continue; // all of this length are there
+        next[length]++;
+        // An odd factor permutes the numbers of so many bits: no prefix comes twice.
+        uint64_t at = (uint64_t)number * 0x9e3779b1u & (room < 20 ? (1u << room) - 1 : 0xfffff);
+        peers[i++] = (struct ky_peer_spec){
+            .prefix = is4          ? v4(0x0a000000u | (uint32_t)(at << (32 - bits)))
+                      : bits <= 64 ? v6(0xfd00ULL << 48 | at << (64 - bits), 0)
+                                   : v6(0xfd00ULL << 48 | at >> 1, at << (128 - bits)),
+            .outer = v4(0xac100000u + random_below(r, 5000)),
+            .bits = (uint8_t)(bits + (is4 ? KY_V4_BITS : 0))};
+    }
+    struct ky_peers *t;
+    size_t duplicate, hits = 0;
+    check_case("65536 peers of many prefix lengths");
+    REQUIRE(CHECK_EQ(build(peers, MANY, NULL, 0, &t, &duplicate), 0));
+    for (unsigned i = 0; i < LOOKUPS; i++) {
+        struct ky_ip ip = peers[random_below(r, MANY)].prefix;
+        uint64_t low = random_next(r);
+        if (ky_ip_is4(ip))
+            ip = v4(ky_ip_v4(ip) ^ (uint32_t)(low & (0xffffffffu >> random_range(r, 5, 31))));
+        else
+            ip.w[1] ^= htobe64(low >> random_below(r, 64));
+        long want = scan(peers, MANY, ip);
+        const struct ky_peer *got = ky_peers_find(t, ip);
+        CHECK(got == (want < 0 ? NULL : ky_peers_at(t, (size_t)want)));
+        hits += want >= 0;
+    }
+    CHECK(hits > LOOKUPS / 4 && hits < LOOKUPS); // both answers were asked for
+    ky_peers_free(t);
+    free(peers);
+}
+
 int main(void) {
     struct random r = {.state = 4};
     test_empty();
@@ -302,5 +350,6 @@ int main(void) {
     test_defaults();
     test_random_tables(&r);
     test_many(&r);
+    test_many_mixed(&r);
     return check_report();
 }
