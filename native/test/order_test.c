@@ -120,7 +120,7 @@ static size_t growing(unsigned i, uint16_t full) {
     return i % 12 == 11 ? (size_t)full * 8 : 100 * (i % 12) + 50;
 }
 
-static void run_burst(int wire_fd, unsigned version, uint8_t proto, shape *shape, uint32_t mtu,
+static void run_burst(int wire_fd, unsigned version, uint8_t proto, shape *of, uint32_t mtu,
                       const char *what) {
     struct oracle_spec s = hosts_plain(version, proto, 0, false);
     bool tcp = proto == ORACLE_TCP;
@@ -133,7 +133,7 @@ static void run_burst(int wire_fd, unsigned version, uint8_t proto, shape *shape
     s.payload = payload;
     s.flags = ORACLE_ACK;
     for (unsigned i = 0; i < BURST; i++) {
-        s.payload_len = shape(i, full);
+        s.payload_len = of(i, full);
         for (size_t at = 0; at + 4 <= s.payload_len && !tcp; at += full)
             oracle_put32(payload + at, number++);
         add(&s, s.payload_len > full ? full : 0);
@@ -179,6 +179,45 @@ static void run(const char *what, uint32_t disable, bool v6) {
     hosts_close(&hosts[1]);
 }
 
+// The underlay's MTU shrinks under a running engine: UDP_SEGMENT refuses its runs (EMSGSIZE), and they
+// leave frame by frame, each of which the kernel fragments, in their place among all others.
+static void run_smaller_mtu(uint32_t disable, bool v6) {
+    struct ky_fault fault;
+    uint32_t mtu = v6 ? HOSTS_MTU - 20 : HOSTS_MTU;
+    for (unsigned i = 0; i < 2; i++) {
+        struct ky_engine_config c = hosts_config(&hosts[i]);
+        c.disable = disable;
+        c.mtu = mtu;
+        c.local = v6 ? hosts[i].underlay6 : hosts[i].underlay;
+        REQUIRE(hosts_open(&hosts[i], &c, &fault) == 0);
+    }
+    hosts_introduce(hosts, v6);
+    struct oracle_spec s = hosts_plain(4, ORACLE_UDP, 0, false);
+    uint16_t full = (uint16_t)(mtu - 28);
+    s.payload = payload;
+    for (unsigned round = 0; round < 3; round++) { // as it was, smaller, and as it was again
+        int underlay = round == 1 ? 1300 : 1500;
+        netns_set(hosts[0].ns);
+        REQUIRE(netns_link_mtu("underlay", underlay) == 0);
+        uint64_t before = hosts_counter(&hosts[0], KY_COUNTER_INDEX_tx_gso_fallbacks);
+        check_case("an underlay of IPv%d, MTU %d, %s tunnel-gso", v6 ? 6 : 4, underlay,
+                   disable == 0 ? "with" : "without");
+        burst.used = burst.count = 0;
+        for (unsigned i = 0; i < BURST; i++) {
+            s.payload_len = i % 4 == 3 ? 50 + i : i % 7 == 6 ? (size_t)full * 4 : full;
+            oracle_put32(payload, i);
+            add(&s, s.payload_len > full ? full : 0);
+        }
+        CHECK(while_paused(send_burst, NULL));
+        traffic_check(&hosts[1]);
+        uint64_t fallbacks = hosts_counter(&hosts[0], KY_COUNTER_INDEX_tx_gso_fallbacks) - before;
+        CHECK_EQ(fallbacks > 0, round == 1);
+    }
+    CHECK_EQ(hosts_drops(&hosts[0]) + hosts_drops(&hosts[1]), 0);
+    hosts_close(&hosts[0]);
+    hosts_close(&hosts[1]);
+}
+
 int main(void) {
     struct random r = {.state = 11};
     random_fill(&r, payload, sizeof payload);
@@ -192,6 +231,10 @@ int main(void) {
     run("without udp-gso", 1u << KY_FEATURE_TUNNEL_GSO | 1u << KY_FEATURE_UDP_GSO, false);
     run("without tunnel-gso, one at a time", 1u << KY_FEATURE_TUNNEL_GSO | 1u << KY_FEATURE_BATCH,
         false);
+    for (unsigned v6 = 0; v6 < 2; v6++) {
+        run_smaller_mtu(0, v6 != 0);
+        run_smaller_mtu(1u << KY_FEATURE_TUNNEL_GSO, v6 != 0);
+    }
     traffic_end();
     free(burst.bytes);
     return check_report();

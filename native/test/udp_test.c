@@ -24,12 +24,35 @@ enum { FRAMES = 4096, BUFFER = 4 << 20, STEPS = 16, PORT = 8472 };
 // -n. After the steps, `always` holds.
 static int steps[STEPS], step_count, step_at, always;
 
+// When set, every call is in trouble of some kind that costs nothing but time. GSO_TROUBLE is what
+// UDP_SEGMENT may answer, and only that: EIO once, which ends it for good.
+static struct random *trouble;
+static int gso_trouble;
+static unsigned troubles;
+
+static bool is_run(const struct mmsghdr *msg) {
+    const struct cmsghdr *c = CMSG_FIRSTHDR(&msg->msg_hdr);
+    return c != NULL && c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_SEGMENT;
+}
+
+static int some_trouble(const struct mmsghdr *msg) {
+    static const int passing[] = {-EAGAIN, -ENOBUFS, -EINTR};
+    static bool passed; // never two in a row: that many would be given up
+    troubles++;
+    passed = !passed && random_one_in(trouble, 2);
+    if (passed && is_run(msg) && gso_trouble != 0 && random_one_in(trouble, 2))
+        return -gso_trouble;
+    return passed ? passing[random_below(trouble, 3)] : (int)random_range(trouble, 1, 3);
+}
+
 int __real_sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags);
 int __wrap_sendmmsg(int fd, struct mmsghdr *msg, unsigned n, int flags);
 
 __attribute__((visibility("default"))) int __wrap_sendmmsg(int fd, struct mmsghdr *msg, unsigned n,
                                                            int flags) {
-    int step = step_at < step_count ? steps[step_at++] : always;
+    int step = trouble != NULL        ? some_trouble(msg)
+               : step_at < step_count ? steps[step_at++]
+                                      : always;
     if (step < 0) {
         errno = -step;
         return -1;
@@ -387,6 +410,80 @@ static void test_partial(void) {
     close_both();
 }
 
+// Frames of one port leave in order and once, whatever the calls answer: only some of the messages,
+// nothing for now, no UDP_SEGMENT for this run, or no UDP_SEGMENT ever again.
+static void test_order_in_trouble(struct random *r) {
+    static const int errors[] = {0, EMSGSIZE, EINVAL, EIO};
+    for (unsigned round = 0; round < 40; round++) {
+        static uint8_t port_of[FRAMES];
+        uint32_t next[4] = {0};
+        gso_trouble = errors[round % 4];
+        open_both(round % 8 > 3, true, true, round % 3 != 0);
+        check_case("round %u, UDP_SEGMENT may answer %s", round,
+                   gso_trouble == 0 ? "nothing" : strerrorname_np(gso_trouble));
+        troubles = 0;
+        for (unsigned batch = 0; batch < 6; batch++) {
+            for (unsigned i = 0; i < 12; i++) {
+                unsigned before = sent_count, count = random_range(r, 1, 9);
+                uint16_t frame = (uint16_t)random_range(r, 60, 1400);
+                uint8_t port = (uint8_t)random_below(r, 4);
+                add_run(port, 0, count, frame, (uint16_t)random_range(r, 4, frame));
+                memset(port_of + before, port, sent_count - before);
+            }
+            trouble = r;
+            send_all();
+            trouble = NULL;
+            receive(sent_count);
+        }
+        CHECK(troubles > 0);
+        CHECK_EQ(got_count, sent_count);
+        CHECK_EQ(drops(), 0);
+        if (gso_trouble == 0)
+            CHECK_EQ(ky_get(&counters.tx_gso_fallbacks), 0);
+        else
+            CHECK(ky_get(&counters.tx_gso_fallbacks) > 0);
+        CHECK_EQ(atomic_load(&from.gso), gso_trouble != EIO);
+        for (unsigned i = 0; i < got_count; i++) {
+            uint32_t number = oracle_get32(got[i].bytes);
+            if (!CHECK(number < sent_count) || !CHECK_EQ(got[i].len, sent[number].len))
+                break;
+            CHECK_MEM(got[i].bytes, sent[number].bytes, got[i].len);
+            CHECK(number >= next[port_of[number]]); // each number comes once, so none is missing
+            next[port_of[number]] = number + 1;
+        }
+        close_both();
+    }
+}
+
+// A device's queue stays full: what is given up is counted frame by frame, and the rest leaves in order.
+static void test_given_up(void) {
+    static const int plans[][8] = {
+        {1, -ENOBUFS, -ENOBUFS, -ENOBUFS, -ENOBUFS},               // the second run
+        {1, -EMSGSIZE, 2, -ENOBUFS, -ENOBUFS, -ENOBUFS, -ENOBUFS}, // one of its frames, sent apart
+        {-EIO, 1, -EAGAIN, -EAGAIN, -EAGAIN, -EAGAIN}};            // the first run's second frame
+    static const unsigned lost_from[] = {4, 6, 1}, lost_to[] = {8, 7, 2};
+    for (unsigned i = 0; i < 3; i++) {
+        open_both(false, true, true, true);
+        check_case("given up, plan %u", i);
+        for (unsigned k = 0; k < 4; k++)
+            add_run(0, 0, 4, 300, 200);
+        memcpy(steps, plans[i], sizeof plans[i]);
+        for (step_count = 0, step_at = 0; step_count < 8 && steps[step_count] != 0;)
+            step_count++;
+        always = 0;
+        send_all();
+        unsigned lost = lost_to[i] - lost_from[i];
+        CHECK_EQ(ky_get(&counters.drops[KY_DROP_TX_BACKPRESSURE]), lost);
+        CHECK_EQ(drops(), lost);
+        receive(16 - lost);
+        CHECK_EQ(got_count, 16 - lost);
+        for (unsigned k = 0; k < got_count; k++)
+            CHECK_EQ(oracle_get32(got[k].bytes), k < lost_from[i] ? k : k + lost);
+        check_silence();
+        close_both();
+    }
+}
+
 // While it waits for the underlay, a worker can still be stopped.
 static void test_stop(void) {
     open_both(false, true, true, true);
@@ -546,6 +643,7 @@ static void test_open(void) {
 }
 
 int main(void) {
+    struct random r = {.state = 13};
     netns_enter();
     REQUIRE(netns_add_ip6("lo", "fd00::1", 128) == 0 && netns_add_ip6("lo", "fd00::2", 128) == 0);
     bytes = malloc(BUFFER);
@@ -560,6 +658,8 @@ int main(void) {
     test_single_too_long();
     test_retries();
     test_partial();
+    test_order_in_trouble(&r);
+    test_given_up();
     test_stop();
     test_many_messages();
     test_batch_follows_size();
