@@ -50,6 +50,7 @@ export const SYSTEM_PACKAGES = [
   { name: 'libclang-rt-dev', use: 'links the fuzz targets', purpose: 'fuzz', present: hasFuzzerRuntime },
   { name: 'llvm', use: 'names functions in sanitizer reports', purpose: 'fuzz', present: hasSymbolizer },
   { name: 'tshark', use: 'judges packets', purpose: 'test', present: () => program('tshark') },
+  { name: 'nftables', use: 'loses packets', purpose: 'test', present: () => program('nft') },
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
 ];
 

@@ -28,6 +28,8 @@ const packages: Readonly<Record<string, string>> = {
   ethtool: 'ethtool',
   tshark: 'tshark',
   sockperf: 'sockperf',
+  nft: 'nftables',
+  tc: 'iproute2',
 };
 
 /** The error for a program that is not installed. */

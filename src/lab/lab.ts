@@ -49,7 +49,7 @@ export class Lab {
     );
     this.#namespaces = this.hosts
       .map((host) => host.netns)
-      .concat(options.join === 'direct' ? [] : [this.#switch]);
+      .concat(options.join === 'direct' ? [] : [this.switchNetns]);
     this.directory = mkdtempSync(join(tmpdir(), `${this.id}-`));
     const remove = (): void => {
       this.#removeSync();
@@ -57,7 +57,8 @@ export class Lab {
     this.#forget = atExit(remove, { onSignals: options.signal === undefined });
   }
 
-  get #switch(): string {
+  /** The namespace of the bridge, where there is one; its ports are called as the hosts are. */
+  get switchNetns(): string {
     return `${this.id}-switch`;
   }
 
@@ -125,14 +126,14 @@ export class Lab {
     return this.hosts.map(
       (host) =>
         `link add ${underlayDevice} netns ${host.netns} mtu ${mtu} type veth` +
-        ` peer name ${host.name} netns ${this.#switch} mtu ${mtu}`,
+        ` peer name ${host.name} netns ${this.switchNetns} mtu ${mtu}`,
     );
   }
 
   async #bridge(): Promise<void> {
     const ports = this.hosts.map((host) => `link set ${host.name} master br0 up`);
     const lines = ['link add br0 type bridge', 'link set br0 up', ...ports];
-    await run(['ip', '-n', this.#switch, '-batch', '-'], { input: lines.join('\n') });
+    await run(['ip', '-n', this.switchNetns, '-batch', '-'], { input: lines.join('\n') });
   }
 }
 

@@ -12,6 +12,7 @@ interface LinkStatistics {
 
 /** Kernel counters (nstat's names) that count a loss. */
 const losses = [
+  'TcpInCsumErrors',
   ...[
     'UdpRcvbufErrors',
     'UdpSndbufErrors',
