@@ -17,6 +17,13 @@ export interface EngineHostOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface PeerCounts {
+  readonly txPackets: number;
+  readonly txBytes: number;
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+}
+
 /** The parts of `kersey status -o json` that a lab looks at. */
 export interface EngineStatus {
   readonly state: string;
@@ -25,7 +32,7 @@ export interface EngineStatus {
     readonly features: readonly { readonly name: string; readonly on: boolean; readonly reason: string }[];
     readonly counters: Readonly<Record<string, number>>;
     readonly drops: Readonly<Record<string, number>>;
-    readonly peers: readonly { readonly prefix: string }[];
+    readonly peers: readonly ({ readonly prefix: string } & PeerCounts)[];
   }[];
 }
 

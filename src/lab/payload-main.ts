@@ -3,6 +3,7 @@
 //   receive ADDRESS                    listens on a TCP and a UDP port: {"tcp":P,"udp":P}, then {"size":N,"sha256":H} for
 //                                      every payload that came whole over TCP, and returns every datagram it gets
 //   tcp ADDRESS PORT SEED SIZE...      sends one payload per size over one connection: {"size":N,"sha256":H} each
+//   streams ADDRESS PORT SEED SIZE...  the same, but over one connection for each size, all at once
 //   udp ADDRESS PORT SEED SIZE...      sends one datagram per size, waits for its return: {"size":N,"state":S} each,
 //                                      S being "same", "different" or "lost"
 //
@@ -100,6 +101,15 @@ async function sendTcp(address: string, port: number, seed: number, sizes: reado
   await once(socket, 'close');
 }
 
+async function sendStreams(
+  address: string,
+  port: number,
+  seed: number,
+  sizes: readonly number[],
+): Promise<void> {
+  await Promise.all(sizes.map((size, index) => sendTcp(address, port, seed + index, [size])));
+}
+
 async function sendUdp(address: string, port: number, seed: number, sizes: readonly number[]): Promise<void> {
   const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 4 << 20 });
   for (const size of sizes) {
@@ -136,4 +146,5 @@ const [mode, address = '', port = '', seed = '', ...sizes] = process.argv.slice(
 const numbers = sizes.map(Number);
 if (mode === 'receive') await receive(address);
 else if (mode === 'tcp') await sendTcp(address, Number(port), Number(seed), numbers);
+else if (mode === 'streams') await sendStreams(address, Number(port), Number(seed), numbers);
 else await sendUdp(address, Number(port), Number(seed), numbers);

@@ -48,15 +48,22 @@ export class PayloadReceiver {
     timeoutMs = 60_000,
   ): Promise<PayloadReport> {
     const sent = (await this.#send(sender, 'tcp', sizes, timeoutMs)) as readonly TcpLine[];
-    const want = this.#seen + sizes.length;
-    const lines = await awaitCondition('the last payload', () => linesOf(this.#child, 1 + want));
-    const got = lines.slice(1 + this.#seen, 1 + want) as readonly TcpLine[];
-    this.#seen = want;
+    const got = await this.#received(sizes.length);
     const faults = sent.flatMap((line, index) =>
       line.size === got[index]?.size && line.sha256 === got[index].sha256
         ? []
         : [`TCP payload of ${String(line.size)} bytes arrived different`],
     );
+    return { bytes: total(sizes), payloads: sizes.length, faults };
+  }
+
+  /** Sends every size over a TCP connection of its own, all at once, and compares the digests of both ends. */
+  async streamsFrom(sender: Host, sizes: readonly number[], timeoutMs = 60_000): Promise<PayloadReport> {
+    const sent = (await this.#send(sender, 'streams', sizes, timeoutMs)) as readonly TcpLine[];
+    const got = new Set((await this.#received(sizes.length)).map(({ sha256 }) => sha256));
+    const faults = sent
+      .filter(({ sha256 }) => !got.has(sha256))
+      .map(({ size }) => `TCP payload of ${String(size)} bytes arrived different`);
     return { bytes: total(sizes), payloads: sizes.length, faults };
   }
 
@@ -73,14 +80,23 @@ export class PayloadReceiver {
     await this.#child.stop();
   }
 
+  /** The next payloads that came over TCP. */
+  async #received(count: number): Promise<readonly TcpLine[]> {
+    const want = this.#seen + count;
+    const lines = await awaitCondition('the last payload', () => linesOf(this.#child, 1 + want));
+    const got = lines.slice(1 + this.#seen, 1 + want) as readonly TcpLine[];
+    this.#seen = want;
+    return got;
+  }
+
   async #send(
     sender: Host,
-    kind: 'tcp' | 'udp',
+    kind: 'tcp' | 'streams' | 'udp',
     sizes: readonly number[],
     timeoutMs: number,
   ): Promise<unknown[]> {
     const seed = Math.floor(Math.random() * 2 ** 32);
-    const numbers = [this.#ports[kind], seed, ...sizes].map(String);
+    const numbers = [this.#ports[kind === 'udp' ? 'udp' : 'tcp'], seed, ...sizes].map(String);
     const argv = [...nodeCommand('lab/payload-main'), kind, this.#address, ...numbers];
     const { stdout } = await sender.exec(argv, { timeoutMs });
     return parseLines(stdout);
