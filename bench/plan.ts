@@ -76,7 +76,7 @@ export const fullPlan: Plan = {
     legOf('plain NIC', 3, { main: all, mixed: tcp, single: tcp, others: tcp }),
     legOf('all off', 3, { main: ['tcp1', 'udp64'], mixed: tcp, single: [], others: [] }),
   ],
-  seconds: { tcp1: 4, tcp8: 2, udp64: 3, udp1400: 2, roundTrip: 2 },
+  seconds: { tcp1: 4, tcp8: 2, udp64: 6, udp1400: 2, roundTrip: 2 },
   ...{ attempts: 3, repeatSeconds: 240 },
   scale: { pairs: 12, pairSeconds: 1, replaceSeconds: 8, idleSeconds: 20 },
 };
@@ -92,7 +92,7 @@ export const quickPlan: Plan = {
     legOf('plain NIC', 1, { main: tcp, mixed: tcp, single: [], others: [] }),
     legOf('all off', 1, { main: tcp, mixed: [], single: [], others: [] }),
   ],
-  seconds: { tcp1: 2, tcp8: 1, udp64: 2, udp1400: 1, roundTrip: 1 },
+  seconds: { tcp1: 2, tcp8: 1, udp64: 3, udp1400: 1, roundTrip: 1 },
   ...{ attempts: 2, repeatSeconds: 20 },
   scale: { pairs: 3, pairSeconds: 1, replaceSeconds: 4, idleSeconds: 10 },
 };

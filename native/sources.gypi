@@ -10,6 +10,7 @@
       "native/engine/icmp.c",
       "native/engine/inject.c",
       "native/engine/inner.c",
+      "native/engine/moderation.c",
       "native/engine/peers.c",
       "native/engine/placement.c",
       "native/engine/probe.c",

@@ -23,8 +23,18 @@ export async function runTest(test: TestName, joined: Joined, seconds: number): 
   }
   const iperf = await Iperf.open(server, address);
   try {
-    if (test === 'udp64' || test === 'udp1400') {
-      return await udp(joined, () => iperf.udp(client, { seconds, size: test === 'udp64' ? 64 : 1400 }));
+    if (test === 'udp1400') return await udp(joined, () => iperf.udp(client, { seconds, size: 1400 }));
+    if (test === 'udp64') {
+      const runs: TestResult[] = [];
+      for (const packetsPerSecond of offeredLoads) {
+        const load = {
+          seconds: Math.max(1, Math.round(seconds / offeredLoads.length)),
+          size: 64,
+          packetsPerSecond,
+        };
+        runs.push(await udp(joined, () => iperf.udp(client, load)));
+      }
+      return mostDelivered(runs);
     }
     const streams = test === 'tcp1' ? 1 : 8;
     const { bitsPerSecond, retransmits, cpuSecondsPerGB } = await iperf.tcp(client, { seconds, streams });
@@ -32,6 +42,19 @@ export async function runTest(test: TestName, joined: Joined, seconds: number): 
   } finally {
     await iperf.close();
   }
+}
+
+/**
+ * Packets a second; 0: as fast as it can. A sender that is not held back takes the CPU that the reader needs, so what is
+ * delivered is largest at some load below the largest (RFC 2544, section 26.1, searches for it; this tries three).
+ */
+const offeredLoads = [0, 150_000, 190_000];
+
+function mostDelivered(runs: readonly TestResult[]): TestResult {
+  const best = runs.reduce((a, b) => ((b.numbers['kpps'] ?? 0) > (a.numbers['kpps'] ?? 0) ? b : a));
+  const unexplained = runs.reduce((sum, { numbers }) => sum + (numbers['unexplained'] ?? 0), 0);
+  const reachedKpps = Math.max(...runs.map(({ numbers }) => numbers['reachedKpps'] ?? 0));
+  return { ...best, numbers: { ...best.numbers, unexplained, reachedKpps } };
 }
 
 async function udp(

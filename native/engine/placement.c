@@ -16,6 +16,13 @@ void ky_placement_init(struct ky_placement *p, unsigned index) {
     }
 }
 
+// Only from the policy that threads have by themselves, and back.
+static void set_policy(int from, int to) {
+    struct sched_param zero = {0};
+    if (sched_getscheduler(0) == from)
+        (void)sched_setscheduler(0, to, &zero);
+}
+
 static void go_home(struct ky_placement *p) {
     cpu_set_t home;
     CPU_ZERO(&home);
@@ -23,6 +30,7 @@ static void go_home(struct ky_placement *p) {
     // Where the CPU was taken from us since (a cpuset), the scheduler goes on deciding.
     p->movable = sched_setaffinity(0, sizeof home, &home) == 0;
     p->at_home = p->movable;
+    set_policy(SCHED_OTHER, SCHED_BATCH);
 }
 
 void ky_placement_review(struct ky_placement *p, uint64_t whole, uint64_t all) {
@@ -35,6 +43,7 @@ void ky_placement_review(struct ky_placement *p, uint64_t whole, uint64_t all) {
         go_home(p);
     } else if (p->at_home && superpackets * 5 < moved) {
         p->at_home = false;
+        set_policy(SCHED_BATCH, SCHED_OTHER);
         p->movable = sched_setaffinity(0, sizeof p->allowed, &p->allowed) == 0;
     }
 }

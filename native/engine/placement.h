@@ -4,6 +4,9 @@
 // goes into work for each packet, which gains more from whatever CPU is idle: then the scheduler
 // decides. docs/adr/0008-home-cpu.md has the measurement.
 //
+// At home it is also scheduled as SCHED_BATCH: being woken, it lets the thread that wakes it finish what
+// it has in hand, and finds more in one go.
+//
 // The home of worker i is the i-th CPU from the end of those that the process may use, because the
 // first ones usually take the interrupts. Only the calling thread is moved, and never to a CPU that
 // it was not allowed to use when the worker began.

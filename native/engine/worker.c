@@ -1,9 +1,9 @@
 // The two loops. A turn waits for something to be there, takes the snapshot of peers, moves a batch, and
-// lets go of the snapshot. Nothing waits to fill a batch, nothing is allocated, locked or logged here,
-// and every refusal is a counter.
+// lets go of the snapshot. Nothing waits to fill a batch (but see moderation.h), nothing is allocated,
+// locked or logged here, and every refusal is a counter.
 //
 // A turn moves one superpacket or a burst of small packets, so that what was read is still in the cache
-// when it is written. poll() before it costs less than the read that finds nothing after it.
+// when it is written.
 //
 // A thread gives up only when its descriptor is gone for good (the TUN was deleted by somebody);
 // it then sets shared->failed, and the control plane, which looks at it, opens a new engine.
@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "tun.h"
@@ -22,6 +23,7 @@ enum {
     TUN_BURST = 64,        // packets read before sending, when packets are small
     TUN_BYTES = 48 * 1024, // and bytes: about a superpacket
     REVIEW_TURNS = 1024,
+    TIMER_SLACK_NS = 5000, // the default of 50 us would double KY_MODERATION_NS
 };
 
 void ky_reader_wait(struct ky_reader *r) {
@@ -35,6 +37,12 @@ static bool stopping(const struct ky_worker *w) {
     return atomic_load_explicit(&w->shared->stop, memory_order_relaxed);
 }
 
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+}
+
 static void review_placement(struct ky_thread *t) {
     const struct ky_counters *tx = &t->worker->sender.counters, *rx = &t->worker->receiver.counters;
     uint64_t injected = ky_get(&tx->tx_injected);
@@ -45,19 +53,22 @@ static void review_placement(struct ky_thread *t) {
 static void begin(struct ky_thread *t) {
     t->placement.wanted = t->worker->home_cpu;
     ky_placement_init(&t->placement, t->worker->index);
+    (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
 }
 
-// Sleeps until fd is readable. Returns false when the worker must end.
-static bool await(struct ky_worker *w, int fd, struct ky_counters *counters) {
-    struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
-                          {.fd = w->shared->stop_fd, .events = POLLIN}};
-    if (poll(p, 2, 0) == 0) {
-        // Whoever is about to give us more may be waiting for this very CPU.
-        sched_yield();
-        (void)poll(p, 2, -1);
-        ky_add(&counters->wakeups, 1);
+// Sleeps until fd is readable, the worker must end, or it is time to look again. packets were moved so
+// far.
+static void await(struct ky_thread *t, int fd, struct ky_counters *counters, uint64_t packets) {
+    if (ky_moderation_review(&t->moderation, now_ns(), packets)) {
+        nanosleep(&(struct timespec){.tv_nsec = KY_MODERATION_NS}, NULL);
+        return;
     }
-    return !stopping(w);
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
+                          {.fd = t->worker->shared->stop_fd, .events = POLLIN}};
+    // Whoever is about to give us more may be waiting for this very CPU.
+    sched_yield();
+    (void)poll(p, 2, -1);
+    ky_add(&counters->wakeups, 1);
 }
 
 static void fail(struct ky_worker *w, int err) {
@@ -66,12 +77,6 @@ static void fail(struct ky_worker *w, int err) {
 }
 
 // ---- TUN -> underlay ----
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
-}
 
 static void answer(struct ky_worker *w, enum ky_icmp kind, const struct ky_inner *inner) {
     struct ky_sender *s = &w->sender;
@@ -101,8 +106,9 @@ static void send_packet(struct ky_worker *w, const struct ky_peers *peers, size_
         answer(w, KY_ICMP_TOO_BIG, &inner);
 }
 
-// Moves one batch. A read that finds nothing costs as much as poll() does, so a burst is as long as the
-// last one was, and twice that when there was more. Returns 0 or, when the TUN is gone, -errno.
+// Moves one batch. It is as long as the last one was, and twice that when there was more: then a lone
+// packet does not wait for the read that finds nothing behind it. Returns 1 when more may be there, 0
+// when the TUN was empty, or -errno when it is gone.
 static int drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
     struct ky_sender *s = &w->sender;
     unsigned i = 0;
@@ -116,27 +122,32 @@ static int drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
         send_packet(w, peers, (size_t)n);
     }
     ky_runs_flush(&s->encap.runs);
-    if (n < 0)
-        s->burst = i > 1 ? i : 1;
-    else if (i == s->burst && w->udp.batch)
-        s->burst = i < TUN_BURST / 2 ? 2 * i : TUN_BURST;
-    return n >= 0 || n == -EAGAIN || n == -EINTR ? 0 : (int)n;
+    if (n >= 0) {
+        if (i == s->burst && w->udp.batch)
+            s->burst = i < TUN_BURST / 2 ? 2 * i : TUN_BURST;
+        return 1;
+    }
+    s->burst = i > 1 ? i : 1;
+    return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 }
 
 static void *send_loop(void *arg) {
     struct ky_thread *t = arg;
     struct ky_worker *w = t->worker;
+    struct ky_counters *counters = &w->sender.counters;
     begin(t);
-    for (unsigned turn = 1; await(w, w->tun_fd, &w->sender.counters); turn++) {
+    for (unsigned turn = 1; !stopping(w); turn++) {
         const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
-        int err = drain_tun(w, peers);
+        int more = drain_tun(w, peers);
         ky_reader_end(&t->reader);
-        if (err != 0) {
-            fail(w, -err);
+        if (more < 0) {
+            fail(w, -more);
             break;
         }
         if (turn % REVIEW_TURNS == 0)
             review_placement(t);
+        if (more == 0)
+            await(t, w->tun_fd, counters, ky_get(&counters->tx_reads));
     }
     return NULL;
 }
@@ -148,12 +159,13 @@ static int write_tun(void *ctx, const struct iovec *iov, int n) {
     return ky_tun_write(w->tun_fd, iov, n);
 }
 
-static void drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
+// Returns whether more may be there.
+static bool drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
     struct ky_receiver *r = &w->receiver;
     int n = ky_receive_batch(&r->receive, w->udp.receive_fd);
     ky_add(&r->counters.rx_syscalls, 1);
     if (n <= 0)
-        return;
+        return n == -EINTR;
     ky_add(&r->counters.rx_datagrams, (uint64_t)n);
     for (int i = 0; i < n; i++) {
         struct ky_datagram datagram;
@@ -161,18 +173,22 @@ static void drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
         ky_decap_datagram(&r->decap, peers, &datagram, &r->gro);
     }
     ky_gro_flush(&r->gro);
+    return (unsigned)n == r->receive.want;
 }
 
 static void *receive_loop(void *arg) {
     struct ky_thread *t = arg;
     struct ky_worker *w = t->worker;
+    struct ky_counters *counters = &w->receiver.counters;
     begin(t);
-    for (unsigned turn = 1; await(w, w->udp.receive_fd, &w->receiver.counters); turn++) {
+    for (unsigned turn = 1; !stopping(w); turn++) {
         const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
-        drain_udp(w, peers);
+        bool more = drain_udp(w, peers);
         ky_reader_end(&t->reader);
         if (turn % REVIEW_TURNS == 0)
             review_placement(t);
+        if (!more)
+            await(t, w->udp.receive_fd, counters, ky_get(&counters->rx_datagrams));
     }
     return NULL;
 }

@@ -11,6 +11,7 @@
 #include "encap.h"
 #include "gro.h"
 #include "icmp.h"
+#include "moderation.h"
 #include "peers.h"
 #include "placement.h"
 #include "receive.h"
@@ -51,6 +52,7 @@ struct ky_thread {
     bool started;
     struct ky_reader reader;
     struct ky_placement placement;
+    struct ky_moderation moderation;
 };
 
 struct ky_sender {

@@ -14,12 +14,16 @@ static cpu_set_t now(void) {
 
 static bool everywhere(void) {
     cpu_set_t set = now();
-    return CPU_EQUAL(&set, &all);
+    return CPU_EQUAL(&set, &all) && sched_getscheduler(0) == SCHED_OTHER;
 }
 
 static bool only_on(int cpu) {
     cpu_set_t set = now();
     return CPU_COUNT(&set) == 1 && CPU_ISSET((unsigned)cpu, &set);
+}
+
+static bool at_home(int cpu) {
+    return only_on(cpu) && sched_getscheduler(0) == SCHED_BATCH;
 }
 
 // The n-th CPU of ours from the end.
@@ -47,7 +51,7 @@ static void test_shares(void) {
         whole += steps[i].whole;
         count += steps[i].of;
         ky_placement_review(&p, whole, count);
-        CHECK(steps[i].home ? only_on(from_the_end(0)) : everywhere());
+        CHECK(steps[i].home ? at_home(from_the_end(0)) : everywhere());
     }
 }
 
@@ -58,7 +62,7 @@ static void test_homes(void) {
         struct ky_placement p = {.wanted = true};
         ky_placement_init(&p, index);
         ky_placement_review(&p, 10, 10);
-        CHECK(only_on(from_the_end(index % cpus)));
+        CHECK(at_home(from_the_end(index % cpus)));
         ky_placement_review(&p, 10, 100);
         CHECK(everywhere());
     }
