@@ -16,7 +16,7 @@
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \
     X(COALESCE_UDP, "coalesce-udp", "the same for UDP (Linux 6.2)")                                \
-    X(HOME_CPU, "home-cpu", "a worker that moves superpackets stays on one CPU")
+    X(HOME_CPU, "home-cpu", "threads that move superpackets stay on one CPU")
 
 enum ky_feature {
 #define KY_FEATURE_ENUM(id, name, text) KY_FEATURE_##id,

@@ -1,7 +1,7 @@
-// Where a worker runs. While it moves mostly superpackets, a worker stays on its home CPU: its time
-// then goes into copying 64 KB at a time, and those bytes, the buffers and the pages that the kernel
-// frees and takes again are still in that core's cache. Moving small packets or segments, its time
-// goes into work for each packet, which gains more from whatever CPU is idle: then the scheduler
+// Where a thread of a worker runs. While it moves mostly superpackets it stays on its worker's home CPU:
+// its time then goes into copying 64 KB at a time, and those bytes, the buffers and the pages that the
+// kernel frees and takes again are still in that core's cache. Moving small packets or segments, its
+// time goes into work for each packet, which gains more from whatever CPU is idle: then the scheduler
 // decides. docs/adr/0008-home-cpu.md has the measurement.
 //
 // At home it is also scheduled as SCHED_BATCH: being woken, it lets the thread that wakes it finish what

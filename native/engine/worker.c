@@ -43,13 +43,6 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
-static void review_placement(struct ky_thread *t) {
-    const struct ky_counters *tx = &t->worker->sender.counters, *rx = &t->worker->receiver.counters;
-    uint64_t injected = ky_get(&tx->tx_injected);
-    ky_placement_review(&t->placement, injected + ky_get(&rx->rx_superpackets),
-                        injected + ky_get(&tx->tx_datagrams) + ky_get(&rx->rx_datagrams));
-}
-
 static void begin(struct ky_thread *t) {
     t->placement.wanted = t->worker->home_cpu;
     ky_placement_init(&t->placement, t->worker->index);
@@ -144,8 +137,14 @@ static void *send_loop(void *arg) {
             fail(w, -more);
             break;
         }
-        if (turn % REVIEW_TURNS == 0)
-            review_placement(t);
+        if (turn % REVIEW_TURNS == 0) {
+            // Also where superpackets only come in: then it sends their acknowledgements.
+            const struct ky_counters *rx = &w->receiver.counters;
+            uint64_t injected = ky_get(&counters->tx_injected);
+            ky_placement_review(&t->placement, injected + ky_get(&rx->rx_superpackets),
+                                injected + ky_get(&counters->tx_datagrams) +
+                                    ky_get(&rx->rx_datagrams));
+        }
         if (more == 0)
             await(t, w->tun_fd, counters, ky_get(&counters->tx_reads));
     }
@@ -185,8 +184,11 @@ static void *receive_loop(void *arg) {
         const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
         bool more = drain_udp(w, peers);
         ky_reader_end(&t->reader);
+        // Not where superpackets only go out: what it receives then, acknowledgements, it can write to
+        // the TUN on any CPU while the home CPU copies.
         if (turn % REVIEW_TURNS == 0)
-            review_placement(t);
+            ky_placement_review(&t->placement, ky_get(&counters->rx_superpackets),
+                                ky_get(&counters->rx_datagrams));
         if (!more)
             await(t, w->udp.receive_fd, counters, ky_get(&counters->rx_datagrams));
     }

@@ -77,7 +77,7 @@ struct ky_receiver {
 struct ky_worker {
     struct ky_shared *shared;
     unsigned index;
-    bool home_cpu; // keep both threads on one CPU while superpackets move
+    bool home_cpu; // keep the threads on one CPU while superpackets move, see placement.h
     int tun_fd;
     struct ky_udp udp;
     struct ky_inject inject;
