@@ -43,16 +43,17 @@ static void build(const uint8_t *tap_mac) {
     fill(tcp + 20, PAYLOAD);
 }
 
-static ssize_t write_frame(int fd) {
+// Without its first `skip` bytes: ETH for a TUN, which takes IP packets.
+static ssize_t write_frame(int fd, uint16_t skip) {
     struct tunnel_vnet h = {.v = {.flags = NEEDS_CSUM | UDP_TUNNEL_CSUM,
                                   .gso_type = GSO_TCPV4 | GSO_TUNNEL4,
-                                  .hdr_len = INNER_TCP + 20,
+                                  .hdr_len = (uint16_t)(INNER_TCP + 20 - skip),
                                   .gso_size = MSS,
-                                  .csum_start = INNER_TCP,
+                                  .csum_start = (uint16_t)(INNER_TCP - skip),
                                   .csum_offset = 16},
-                            .outer_th_offset = ETH + 20,
-                            .inner_nh_offset = INNER_IP};
-    struct iovec iov[2] = {{&h, sizeof h}, {frame, sizeof frame}};
+                            .outer_th_offset = (uint16_t)(ETH + 20 - skip),
+                            .inner_nh_offset = (uint16_t)(INNER_IP - skip)};
+    struct iovec iov[2] = {{&h, sizeof h}, {frame + skip, sizeof frame - skip}};
     return writev(fd, iov, 2);
 }
 
@@ -79,7 +80,7 @@ int main(void) {
     int any = socket(AF_INET, SOCK_DGRAM, 0);
     NEED(any >= 0 && ioctl(any, SIOCGIFHWADDR, &ifr) == 0);
     build((const uint8_t *)ifr.ifr_hwaddr.sa_data);
-    if (write_frame(tap) != (ssize_t)(sizeof(struct tunnel_vnet) + FRAME))
+    if (write_frame(tap, 0) != (ssize_t)(sizeof(struct tunnel_vnet) + FRAME))
         FAIL("the TAP refuses it: %s", strerror(errno));
     static uint8_t got[65536];
     int gro;
@@ -88,7 +89,7 @@ int main(void) {
         FAIL("%d bytes arrived as %zd", FRAME - ETH - 28, n);
     if (gro != 0 || memcmp(got, frame + ETH + 28, (size_t)n) != 0)
         FAIL("it was changed on the way");
-    if (write_frame(tun) >= 0 || errno != EINVAL)
+    if (write_frame(tun, ETH) >= 0 || errno != EINVAL)
         FAIL("a TUN does not refuse it with EINVAL");
     SO("a superpacket of %d bytes crosses in one piece; a TUN refuses it", FRAME);
 }
