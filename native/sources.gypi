@@ -1,6 +1,7 @@
 {
   "variables": {
     "engine_sources": [
+      "native/engine/bpf.c",
       "native/engine/checksum.c",
       "native/engine/decap.c",
       "native/engine/encap.c",

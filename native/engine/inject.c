@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -11,10 +10,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "bpf.h"
 #include "bytes.h"
 #include "checksum.h"
 #include "tun.h"
@@ -26,7 +25,6 @@ enum {
     VNET_GSO_UDP_TUNNEL_IPV6 = 0x40,
     TUN_F_UDP_TUNNEL_GSO = 0x80,
     TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100,
-    TCX_INGRESS = 46, // BPF_TCX_INGRESS, Linux 6.6
     FIB_SKIP_NEIGH = 4,
     ETH_LEN = 14,
     UDP_LEN = 8,
@@ -45,24 +43,9 @@ _Static_assert(sizeof(struct tunnel_vnet) == 24, "virtio_net_hdr_v1_hash_tunnel"
 
 // ---- the program ----
 
-// Instructions by hand: the program is as long as a page, and a compiler for it would be a build
-// dependency. Mnemonics are those of the kernel's bpf instruction set document.
-#define MOV_IMM(d, i) {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = (d), .imm = (i)}
-#define MOV_REG(d, s) {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = (d), .src_reg = (s)}
-#define ADD_IMM(d, i) {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = (d), .imm = (i)}
-#define STORE_IMM(size, d, o, i)                                                                   \
-    {.code = BPF_ST | BPF_MEM | (size), .dst_reg = (d), .off = (o), .imm = (i)}
-#define LOAD(size, d, s, o)                                                                        \
-    {.code = BPF_LDX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
-#define STORE_REG(size, d, s, o)                                                                   \
-    {.code = BPF_STX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
-#define JUMP_NE(d, i, o) {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = (d), .off = (o), .imm = (i)}
-#define JUMP_EQ(d, i, o) {.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = (d), .off = (o), .imm = (i)}
-#define CALL(f) {.code = BPF_JMP | BPF_CALL, .imm = (f)}
-#define EXIT {.code = BPF_JMP | BPF_EXIT}
 // r1 = ctx, r2 = offset in the frame, r3 = where on the stack, r4 = length
 #define LOAD_BYTES(from, to, length)                                                               \
-    MOV_REG(1, 6), MOV_IMM(2, from), MOV_REG(3, 10), ADD_IMM(3, to), MOV_IMM(4, length),           \
+    MOV_REG(1, 6), MOV(2, from), MOV_REG(3, 10), ALU(BPF_ADD, 3, to), MOV(4, length),              \
         CALL(BPF_FUNC_skb_load_bytes)
 
 // struct bpf_fib_lookup on the stack, at r10 - 64.
@@ -78,101 +61,40 @@ enum {
     KEY = FIB - 8,
 };
 
-static long bpf(int command, union bpf_attr *attr) {
-    return syscall(SYS_bpf, command, attr, sizeof *attr);
-}
+enum { NO_ROUTE, DROP };
 
 static int load_program(int map_fd, unsigned ifindex, bool v6) {
     int ip = ETH_LEN, sizes = v6 ? 16 : 4;
     int src = ip + (v6 ? 8 : 12), dst = src + sizes, ports = ip + (v6 ? 40 : 20);
-    struct bpf_insn program[] = {
-        MOV_REG(6, 1),
-        STORE_IMM(BPF_DW, 10, FIB, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 8, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 16, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 24, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 32, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 40, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 48, 0),
-        STORE_IMM(BPF_DW, 10, FIB + 56, 0),
-        STORE_IMM(BPF_DW, 10, KEY, 0),
-        LOAD_BYTES(ports, FIB_SPORT, 4), // for the choice among equal-cost routes
-        LOAD_BYTES(src, FIB_SRC, sizes),
-        LOAD_BYTES(dst, FIB_DST, sizes),
-        STORE_IMM(BPF_B, 10, FIB_FAMILY, v6 ? AF_INET6 : AF_INET),
-        STORE_IMM(BPF_B, 10, FIB_PROTO, IPPROTO_UDP),
-        STORE_IMM(BPF_W, 10, FIB_IFINDEX, (int)ifindex),
-        MOV_REG(1, 6),
-        MOV_REG(2, 10),
-        ADD_IMM(2, FIB),
-        MOV_IMM(3, 64),
-        MOV_IMM(4, FIB_SKIP_NEIGH),
-        CALL(BPF_FUNC_fib_lookup),
-        JUMP_NE(0, 0, 9),
-        // The next hop is known now, so bpf_redirect_neigh need not ask the routing table again:
-        // struct bpf_redir_neigh is a family in 4 bytes, which lie before the next hop here.
-        LOAD(BPF_B, 1, 10, FIB_FAMILY),
-        STORE_REG(BPF_W, 10, 1, FIB_DST - 4),
-        LOAD(BPF_W, 1, 10, FIB_IFINDEX),
-        MOV_REG(2, 10),
-        ADD_IMM(2, FIB_DST - 4),
-        MOV_IMM(3, 20),
-        MOV_IMM(4, 0),
-        CALL(152), // bpf_redirect_neigh
-        EXIT,
-        // no route: count and drop
-        {.code = BPF_LD | BPF_DW | BPF_IMM,
-         .dst_reg = 1,
-         .src_reg = BPF_PSEUDO_MAP_FD,
-         .imm = map_fd},
-        {0},
-        MOV_REG(2, 10),
-        ADD_IMM(2, KEY),
-        CALL(BPF_FUNC_map_lookup_elem),
-        JUMP_EQ(0, 0, 2),
-        MOV_IMM(1, 1),
-        {.code = BPF_STX | BPF_DW | 0xc0 /* BPF_ATOMIC */,
-         .dst_reg = 0,
-         .src_reg = 1,
-         .imm = BPF_ADD},
-        MOV_IMM(0, 2), // TC_ACT_SHOT
-        EXIT,
-    };
-    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS};
-    attr.insns = (uintptr_t)program;
-    attr.insn_cnt = sizeof program / sizeof *program;
-    // bpf_fib_lookup is for GPL-compatible programs. This one, the array above, is offered under
-    // either licence: SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only.
-    attr.license = (uintptr_t)"GPL";
-    long fd = bpf(BPF_PROG_LOAD, &attr);
-    return fd < 0 ? -errno : (int)fd;
-}
-
-static int create_map(void) {
-    union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY,
-                           .key_size = sizeof(uint32_t),
-                           .value_size = sizeof(uint64_t),
-                           .max_entries = 1};
-    long fd = bpf(BPF_MAP_CREATE, &attr);
-    return fd < 0 ? -errno : (int)fd;
-}
-
-static int attach(int program_fd, unsigned ifindex) {
-    union bpf_attr attr = {0};
-    attr.link_create.prog_fd = (uint32_t)program_fd;
-    attr.link_create.target_ifindex = ifindex;
-    attr.link_create.attach_type = TCX_INGRESS;
-    long fd = bpf(BPF_LINK_CREATE, &attr);
-    return fd < 0 ? -errno : (int)fd;
+    struct ky_bpf_program program = {0};
+    KY_BPF_EMIT(&program, MOV_REG(6, 1));
+    for (int at = KEY; at < FIB + 64; at += 8)
+        KY_BPF_EMIT(&program, STORE(BPF_DW, 10, at, 0));
+    KY_BPF_EMIT(&program, LOAD_BYTES(ports, FIB_SPORT, 4), // for the choice among equal-cost routes
+                LOAD_BYTES(src, FIB_SRC, sizes), LOAD_BYTES(dst, FIB_DST, sizes),
+                STORE(BPF_B, 10, FIB_FAMILY, v6 ? AF_INET6 : AF_INET),
+                STORE(BPF_B, 10, FIB_PROTO, IPPROTO_UDP),
+                STORE(BPF_W, 10, FIB_IFINDEX, (int)ifindex));
+    KY_BPF_EMIT(&program, MOV_REG(1, 6), MOV_REG(2, 10), ALU(BPF_ADD, 2, FIB), MOV(3, 64),
+                MOV(4, FIB_SKIP_NEIGH), CALL(BPF_FUNC_fib_lookup), JUMP(BPF_JNE, 0, 0, NO_ROUTE));
+    // The next hop is known now, so bpf_redirect_neigh need not ask the routing table again: struct
+    // bpf_redir_neigh is a family in 4 bytes, which lie before the next hop here.
+    KY_BPF_EMIT(&program, LOAD(BPF_B, 1, 10, FIB_FAMILY), STORE_REG(BPF_W, 10, 1, FIB_DST - 4),
+                LOAD(BPF_W, 1, 10, FIB_IFINDEX), MOV_REG(2, 10), ALU(BPF_ADD, 2, FIB_DST - 4),
+                MOV(3, 20), MOV(4, 0), CALL(152 /* bpf_redirect_neigh */), EXIT);
+    // Count and drop.
+    KY_BPF_EMIT(&program, LABEL(NO_ROUTE), MAP(1, map_fd), MOV_REG(2, 10), ALU(BPF_ADD, 2, KEY),
+                CALL(BPF_FUNC_map_lookup_elem), JUMP(BPF_JEQ, 0, 0, DROP), MOV(1, 1),
+                ATOMIC(BPF_DW, BPF_ADD, 0, 1), LABEL(DROP), MOV(0, 2 /* TC_ACT_SHOT */), EXIT);
+    // bpf_fib_lookup is for GPL-compatible programs. This one, the instructions above, is offered
+    // under either licence: SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only.
+    return ky_bpf_load(&program, BPF_PROG_TYPE_SCHED_CLS, "GPL");
 }
 
 uint64_t ky_inject_no_route(const struct ky_inject *in) {
     uint32_t key = 0;
     uint64_t value = 0;
-    union bpf_attr attr = {.map_fd = (uint32_t)in->map_fd};
-    attr.key = (uintptr_t)&key;
-    attr.value = (uintptr_t)&value;
-    return bpf(BPF_MAP_LOOKUP_ELEM, &attr) == 0 ? value : 0;
+    return ky_bpf_lookup(in->map_fd, &key, &value) == 0 ? value : 0;
 }
 
 // ---- the device ----
@@ -253,7 +175,7 @@ int ky_inject_open(struct ky_inject *in, const char *name, struct ky_ip local, c
         err = prepare(name, v6, step);
     if (err == 0) {
         *step = "map";
-        in->map_fd = create_map();
+        in->map_fd = ky_bpf_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint64_t), 1, 0);
         err = in->map_fd < 0 ? in->map_fd : 0;
     }
     unsigned ifindex = if_nametoindex(name);
@@ -264,7 +186,7 @@ int ky_inject_open(struct ky_inject *in, const char *name, struct ky_ip local, c
     }
     if (err == 0) {
         *step = "attach";
-        in->link_fd = attach(program, ifindex);
+        in->link_fd = ky_bpf_attach_ingress(program, ifindex);
         err = in->link_fd < 0 ? in->link_fd : 0;
     }
     if (program >= 0)
