@@ -15,11 +15,11 @@
 // From network order to the host's; the result is of that width.
 #define FROM_BE16(d) {.code = BPF_ALU | BPF_END | BPF_TO_BE, .dst_reg = (d), .imm = 16}
 #define LOAD(size, d, s, o)                                                                        \
-    {.code = BPF_LDX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
+    {.code = BPF_LDX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o)}
 #define STORE(size, d, o, i)                                                                       \
     {.code = BPF_ST | BPF_MEM | (size), .dst_reg = (d), .off = (o), .imm = (i)}
 #define STORE_REG(size, d, s, o)                                                                   \
-    {.code = BPF_STX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (o)}
+    {.code = BPF_STX | BPF_MEM | (size), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o)}
 // op with BPF_FETCH leaves the old value in s, and is a full barrier.
 #define ATOMIC(size, op, d, s)                                                                     \
     {.code = BPF_STX | 0xc0 | (size), .dst_reg = (d), .src_reg = (s), .imm = (op)}

@@ -96,6 +96,20 @@ static void count_received(const struct ky_decap *d, const struct ky_peer *peer,
     }
 }
 
+// Whether the outer UDP checksum is good. Where the inner packet has a checksum of its own, its payload
+// need not be summed here: with a good inner checksum it sums to the complement of the inner
+// pseudo-header (Local Checksum Offload, Documentation/networking/checksum-offloads.rst), and whoever
+// takes the inner packet verifies that one. So it is also right where the inner checksum is still to
+// be filled in.
+static bool outer_checksum_good(const struct ky_datagram *dg, const uint8_t *pkt,
+                                const struct ky_inner *in, struct ky_arrival how) {
+    bool covered = how.pseudo != 0 && dg->len == KY_ENCAP_LEN + in->len &&
+                   ky_load16(pkt + in->l4 + ky_l4_check_offset(in->proto)) != 0;
+    uint64_t sum = dg->outer_sum + (covered ? (uint16_t)~how.pseudo : 0u);
+    uint32_t len = covered ? KY_ENCAP_LEN + in->l4 : dg->len;
+    return ky_fold(ky_sum(dg->buf, len, sum)) == 0xffff;
+}
+
 static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers *peers,
                                 const struct ky_datagram *dg, uint8_t *frame, uint32_t len,
                                 bool whole, struct ky_gro *gro) {
@@ -107,6 +121,9 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
     struct ky_inner in;
     if (ky_inner_parse(pkt, len - KY_ENCAP_LEN, &in) != 0 || in.version != version)
         return KY_DROP_RX_INNER_MALFORMED;
+    struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
+    if (dg->unverified && !outer_checksum_good(dg, pkt, &in, how))
+        return KY_DROP_RX_CHECKSUM;
     const struct ky_peer *peer = admit(d, peers, dg->from, &in, &reason);
     if (reason != KY_DROP_NONE)
         return reason;
@@ -118,7 +135,6 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
         in.tos = (uint8_t)((in.tos & ~KY_ECN_MASK) | ecn);
         ky_add(&d->counters->rx_ecn_marked, 1);
     }
-    struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
     count_received(d, peer, pkt, &in, how);
     ky_gro_add(gro, pkt, &in, how);
     return KY_DROP_NONE;

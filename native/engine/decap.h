@@ -30,12 +30,15 @@ struct ky_decap {
 };
 
 struct ky_datagram {
-    uint8_t *buf; // may be changed (ECN); must stay until ky_gro_flush
+    uint8_t *buf; // changed only where outer ECN asks for it; must stay until ky_gro_flush
     uint32_t len;
     uint16_t gro;      // the UDP_GRO cmsg, 0 when there was none
     uint8_t tos;       // outer TOS or traffic class
     bool truncated;    // MSG_TRUNC
     struct ky_ip from; // outer source
+    // One frame whose outer UDP checksum nobody has looked at: with the sum of what comes before buf.
+    bool unverified;
+    uint16_t outer_sum;
 };
 
 void ky_decap_datagram(const struct ky_decap *decap, const struct ky_peers *peers,

@@ -3,7 +3,7 @@
 // C counts them, `kersey status`, the metrics and docs/reference/drops.md show them under the same
 // names. A new reason is added here and nowhere else: the addon hands the list to TypeScript.
 // "tx" is TUN -> underlay, "rx" is underlay -> TUN. Every count is of packets, except for
-// rx_truncated, rx_flags .. rx_unknown_source, which count datagrams' frames.
+// rx_truncated, rx_checksum, rx_flags .. rx_unknown_source, which count datagrams' frames.
 #ifndef KY_DROP_H
 #define KY_DROP_H
 
@@ -19,6 +19,7 @@
     X(TX_BACKPRESSURE, "tx_backpressure", "the underlay took nothing for too long")                \
     X(TX_SEND_ERROR, "tx_send_error", "the underlay refused the datagram (no route, filtered)")    \
     X(RX_TRUNCATED, "rx_truncated", "the datagram was larger than the largest UDP datagram")       \
+    X(RX_CHECKSUM, "rx_checksum", "the outer UDP checksum is wrong")                               \
     X(RX_SHORT, "rx_short", "shorter than VXLAN and inner Ethernet header")                        \
     X(RX_FLAGS, "rx_flags", "VXLAN I flag missing or a reserved bit set")                          \
     X(RX_WRONG_VNI, "rx_wrong_vni", "VNI of another network")                                      \

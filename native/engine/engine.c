@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tun.h"
+#include "underlay.h"
 #include "worker.h"
 
 // Twice the peers: a table may be replaced by one of as many others, and both hold their slots until
@@ -25,6 +26,7 @@ struct ky_engine {
     struct ky_engine_config config;
     struct ky_probe probe;
     struct ky_shared shared;
+    char underlay[IFNAMSIZ];  // the device that holds config.local
     struct ky_worker *worker; // config.workers of them
     unsigned opened;          // workers whose sockets are open
     struct ky_peers *peers;   // the current snapshot, as the control thread sees it
@@ -50,6 +52,7 @@ static void apply_dependencies(struct ky_engine *e) {
         {KY_FEATURE_TUN_TSO, KY_FEATURE_TUN_CSUM},
         {KY_FEATURE_TUN_USO, KY_FEATURE_TUN_TSO},
         {KY_FEATURE_TUNNEL_GSO, KY_FEATURE_TUN_TSO},
+        {KY_FEATURE_RECEIVE_RING, KY_FEATURE_BATCH},
     };
     for (unsigned i = 0; i < sizeof needs / sizeof *needs; i++) {
         struct ky_feature_state *f = &e->probe.feature[needs[i][0]];
@@ -131,17 +134,37 @@ static void open_inject(struct ky_engine *e, struct ky_worker *w) {
     w->sender.encap.inject = &w->inject;
 }
 
-// See inject.h for why.
-static void require_segmenting_underlay(struct ky_engine *e) {
-    char device[16];
-    int segments = ky_underlay_segments_tunnels(e->config.local, device);
-    if (!on(e, KY_FEATURE_TUNNEL_GSO) || segments == 1)
-        return;
-    if (segments == 0)
-        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s does not segment tunnels (ethtool -k)", device);
+// Another shortcut: where it is not to be had, the socket serves.
+static void open_ring(struct ky_engine *e, struct ky_worker *w) {
+    const struct ky_engine_config *c = &e->config;
+    uint32_t outer = (ky_ip_is4(c->local) ? 20 : 40) + 8;
+    struct ky_ring_filter filter = {.ifindex = if_nametoindex(e->underlay),
+                                    .local = c->local,
+                                    .port = c->port,
+                                    .largest = outer + KY_ENCAP_LEN + c->mtu};
+    const char *step;
+    int err = ky_ring_open(&w->ring, &filter, &step);
+    if (err == 0)
+        w->receiver.ring = &w->ring;
     else
+        switch_off(e, KY_FEATURE_RECEIVE_RING, "%s: %s", step, strerrorname_np(-err));
+}
+
+// Injection pays where the underlay segments tunnels (inject.h); the ring has one reader.
+static void judge_underlay(struct ky_engine *e) {
+    int found = ky_underlay_device(e->config.local, e->underlay);
+    int segments = found != 0 ? found : ky_underlay_segments_tunnels(e->underlay);
+    if (on(e, KY_FEATURE_TUNNEL_GSO) && segments == 0)
+        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s does not segment tunnels (ethtool -k)",
+                   e->underlay);
+    else if (on(e, KY_FEATURE_TUNNEL_GSO) && segments < 0)
         switch_off(e, KY_FEATURE_TUNNEL_GSO, "the underlay's features cannot be read: %s",
                    strerrorname_np(-segments));
+    if (on(e, KY_FEATURE_RECEIVE_RING) && found != 0)
+        switch_off(e, KY_FEATURE_RECEIVE_RING, "no device holds the underlay address");
+    else if (on(e, KY_FEATURE_RECEIVE_RING) && e->config.workers > 1)
+        switch_off(e, KY_FEATURE_RECEIVE_RING, "serves one worker, there are %u",
+                   e->config.workers);
 }
 
 static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
@@ -166,6 +189,8 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
         return ky_fail(fault, "memory", err);
     if (on(e, KY_FEATURE_TUNNEL_GSO))
         open_inject(e, w);
+    if (on(e, KY_FEATURE_RECEIVE_RING))
+        open_ring(e, w);
     w->sender.encap.mtu = c->mtu;
     w->sender.encap.ports = udp.ports;
     w->sender.encap.counters = &w->sender.counters;
@@ -256,7 +281,7 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
     }
     apply_switches(e);
     apply_dependencies(e);
-    require_segmenting_underlay(e);
+    judge_underlay(e);
     err = open_workers(e, fault);
     if (err != 0) {
         ky_engine_close(e);
@@ -281,6 +306,8 @@ void ky_engine_close(struct ky_engine *e) {
             close(w->tun_fd);
         if (w->sender.encap.inject != NULL)
             ky_inject_close(&w->inject);
+        if (w->receiver.ring != NULL)
+            ky_ring_close(&w->ring);
         if (i < e->opened)
             ky_udp_close(&w->udp);
         free(w->sender.memory);

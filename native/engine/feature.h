@@ -1,5 +1,5 @@
-// What the engine does only where it can and may: mostly optional kernel features. Each is probed by use at start (probe.c), can be
-// switched off by its name, and is shown with the reason for its state.
+// What the engine does only where it can and may: mostly optional kernel features. Each is probed by
+// use at start (probe.c), can be switched off by its name, and is shown with the reason for its state.
 #ifndef KY_FEATURE_H
 #define KY_FEATURE_H
 
@@ -13,6 +13,7 @@
     X(UDP_GSO, "udp-gso", "UDP_SEGMENT: one send for a run of equal datagrams (Linux 4.18)")       \
     X(UDP_GRO, "udp-gro", "UDP_GRO: one receive for a train of equal datagrams (Linux 5.0)")       \
     X(TUNNEL_GSO, "tunnel-gso", "superpackets leave whole, the kernel segments them (Linux 6.17)") \
+    X(RECEIVE_RING, "receive-ring", "unmerged datagrams arrive without a system call (Linux 6.6)") \
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \
     X(COALESCE_UDP, "coalesce-udp", "the same for UDP (Linux 6.2)")                                \

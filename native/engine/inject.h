@@ -51,8 +51,4 @@ int ky_inject_send(struct ky_inject *inject, const struct ky_peer *peer,
 // Superpackets that were dropped because there was no route to the peer.
 uint64_t ky_inject_no_route(const struct ky_inject *inject);
 
-// Whether the device that holds the address `local` segments UDP tunnels
-// (tx-udp_tnl-segmentation). *device is its name; -errno when that cannot be found out.
-int ky_underlay_segments_tunnels(struct ky_ip local, char device[16]);
-
 #endif

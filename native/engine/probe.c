@@ -301,10 +301,13 @@ static void *run(void *arg) {
         set_up("lo");
     probe_udp(probe);
     probe_tun(probe);
-    if (probe->isolated)
+    if (probe->isolated) {
         ky_probe_inject(&probe->feature[KY_FEATURE_TUNNEL_GSO]);
-    else
+        ky_probe_ring(&probe->feature[KY_FEATURE_RECEIVE_RING]);
+    } else {
         set(probe, KY_FEATURE_TUNNEL_GSO, false, "not tried: no namespace to try it in");
+        set(probe, KY_FEATURE_RECEIVE_RING, false, "not tried: no namespace to try it in");
+    }
     set(probe, KY_FEATURE_BATCH, true, "works");
     cpu_set_t cpus;
     int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 0;

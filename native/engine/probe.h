@@ -13,8 +13,10 @@ struct ky_probe {
     bool isolated;       // false: no namespace of our own was to be had, so the probes ran here
 };
 
-// One part of it: tunnel-GSO injection (probe_inject.c), in the calling thread's namespace.
+// Parts of it, tunnel-GSO injection (probe_inject.c) and the receive ring (probe_ring.c), in the
+// calling thread's namespace, which is a new one.
 void ky_probe_inject(struct ky_feature_state *state);
+void ky_probe_ring(struct ky_feature_state *state);
 
 // Takes a few milliseconds. Returns 0, or -errno when no thread could be started.
 int ky_probe_run(struct ky_probe *probe);

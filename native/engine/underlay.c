@@ -1,9 +1,9 @@
-// What the device under us can do, asked of the kernel's ethtool interface.
+#include "underlay.h"
+
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "inject.h"
-
-static int device_of(struct ky_ip local, char device[16]) {
+int ky_underlay_device(struct ky_ip local, char device[IFNAMSIZ]) {
     struct ifaddrs *all;
     if (getifaddrs(&all) != 0)
         return -errno;
@@ -29,14 +27,16 @@ static int device_of(struct ky_ip local, char device[16]) {
         else
             continue;
         if (ky_ip_equal(ip, local)) {
-            strncpy(device, a->ifa_name, 15);
-            device[15] = '\0';
+            strncpy(device, a->ifa_name, IFNAMSIZ - 1);
+            device[IFNAMSIZ - 1] = '\0';
             err = 0;
         }
     }
     freeifaddrs(all);
     return err;
 }
+
+// ---- what it can do, asked of the kernel's ethtool interface ----
 
 static int ethtool(int fd, const char *device, void *command) {
     struct ifreq ifr = {.ifr_data = command};
@@ -88,10 +88,7 @@ static int feature_active(int fd, const char *device, const char *name) {
     return active;
 }
 
-int ky_underlay_segments_tunnels(struct ky_ip local, char device[16]) {
-    int err = device_of(local, device);
-    if (err != 0)
-        return err;
+int ky_underlay_segments_tunnels(const char *device) {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;

@@ -22,6 +22,7 @@
 enum {
     TUN_BURST = 64,        // packets read before sending, when packets are small
     TUN_BYTES = 48 * 1024, // and bytes: about a superpacket
+    RING_BURST = 64,       // datagrams of the ring before the TUN is written
     REVIEW_TURNS = 1024,
     TIMER_SLACK_NS = 5000, // the default of 50 us would double KY_MODERATION_NS
 };
@@ -49,18 +50,27 @@ static void begin(struct ky_thread *t) {
     (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
 }
 
-// Sleeps until fd is readable, the worker must end, or it is time to look again. packets were moved so
-// far.
-static void await(struct ky_thread *t, int fd, struct ky_counters *counters, uint64_t packets) {
+// Sleeps until fd is readable or something is in the ring (which may be NULL), the worker must end, or
+// it is time to look again. packets were moved so far.
+static void await(struct ky_thread *t, int fd, struct ky_ring *ring, struct ky_counters *counters,
+                  uint64_t packets) {
     if (ky_moderation_review(&t->moderation, now_ns(), packets)) {
         nanosleep(&(struct timespec){.tv_nsec = KY_MODERATION_NS}, NULL);
         return;
     }
-    struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
-                          {.fd = t->worker->shared->stop_fd, .events = POLLIN}};
+    struct pollfd p[3] = {{.fd = fd, .events = POLLIN},
+                          {.fd = t->worker->shared->stop_fd, .events = POLLIN},
+                          {.fd = ring != NULL ? ring->ring_fd : -1, .events = POLLIN}};
     // Whoever is about to give us more may be waiting for this very CPU.
     sched_yield();
-    (void)poll(p, 2, -1);
+    if (ring != NULL)
+        ky_ring_sleep(ring);
+    (void)poll(p, ring != NULL ? 3 : 2, -1);
+    if (ring != NULL) {
+        ky_ring_wake(ring);
+        if (p[0].revents != 0)
+            ky_ring_detour(ring);
+    }
     ky_add(&counters->wakeups, 1);
 }
 
@@ -146,7 +156,7 @@ static void *send_loop(void *arg) {
                                     ky_get(&rx->rx_datagrams));
         }
         if (more == 0)
-            await(t, w->tun_fd, counters, ky_get(&counters->tx_reads));
+            await(t, w->tun_fd, NULL, counters, ky_get(&counters->tx_reads));
     }
     return NULL;
 }
@@ -158,21 +168,63 @@ static int write_tun(void *ctx, const struct iovec *iov, int n) {
     return ky_tun_write(w->tun_fd, iov, n);
 }
 
-// Returns whether more may be there.
-static bool drain_udp(struct ky_worker *w, const struct ky_peers *peers) {
+static void admit(struct ky_ring *ring, const struct ky_peers *peers,
+                  const struct ky_datagram *datagram, uint64_t now) {
+    if (ky_peers_has_outer(peers, datagram->from))
+        ky_ring_admit(ring, datagram->from, now);
+}
+
+// Returns how many datagrams it was; *more says whether more may be there.
+static unsigned drain_socket(struct ky_worker *w, const struct ky_peers *peers, bool *more) {
     struct ky_receiver *r = &w->receiver;
     int n = ky_receive_batch(&r->receive, w->udp.receive_fd);
     ky_add(&r->counters.rx_syscalls, 1);
+    *more = n == -EINTR || n == (int)r->receive.want;
     if (n <= 0)
-        return n == -EINTR;
+        return 0;
     ky_add(&r->counters.rx_datagrams, (uint64_t)n);
+    uint64_t now = r->ring != NULL ? now_ns() : 0;
     for (int i = 0; i < n; i++) {
         struct ky_datagram datagram;
         ky_receive_at(&r->receive, (unsigned)i, &datagram);
+        if (r->ring != NULL)
+            admit(r->ring, peers, &datagram, now);
         ky_decap_datagram(&r->decap, peers, &datagram, &r->gro);
     }
     ky_gro_flush(&r->gro);
-    return (unsigned)n == r->receive.want;
+    return (unsigned)n;
+}
+
+static void drain_ring(struct ky_worker *w, const struct ky_peers *peers) {
+    struct ky_receiver *r = &w->receiver;
+    struct ky_datagram datagram;
+    unsigned n = 0;
+    while (n < RING_BURST && ky_ring_next(r->ring, &datagram)) {
+        n++;
+        ky_decap_datagram(&r->decap, peers, &datagram, &r->gro);
+    }
+    ky_add(&r->counters.rx_datagrams, n);
+    ky_add(&r->counters.rx_ring, n);
+    ky_gro_flush(&r->gro);
+    ky_ring_release(r->ring);
+}
+
+// Ring and socket in the order that ring.h tells. Returns whether more may be there.
+static bool drain_underlay(struct ky_worker *w, const struct ky_peers *peers) {
+    struct ky_ring *ring = w->receiver.ring;
+    bool detoured = ring == NULL || ky_ring_detoured(ring), more;
+    if (ring != NULL && ky_ring_waits(ring)) {
+        drain_ring(w, peers);
+        return true;
+    }
+    if (!detoured)
+        return false;
+    unsigned n = drain_socket(w, peers, &more);
+    if (ring != NULL && !more)
+        ky_ring_resume(ring, n, now_ns());
+    else if (ring != NULL)
+        ring->arrived += n;
+    return more;
 }
 
 static void *receive_loop(void *arg) {
@@ -182,7 +234,7 @@ static void *receive_loop(void *arg) {
     begin(t);
     for (unsigned turn = 1; !stopping(w); turn++) {
         const struct ky_peers *peers = ky_reader_begin(&t->reader, w->shared);
-        bool more = drain_udp(w, peers);
+        bool more = drain_underlay(w, peers);
         ky_reader_end(&t->reader);
         // Not where superpackets only go out: what it receives then, acknowledgements, it can write to
         // the TUN on any CPU while the home CPU copies.
@@ -190,7 +242,8 @@ static void *receive_loop(void *arg) {
             ky_placement_review(&t->placement, ky_get(&counters->rx_superpackets),
                                 ky_get(&counters->rx_datagrams));
         if (!more)
-            await(t, w->udp.receive_fd, counters, ky_get(&counters->rx_datagrams));
+            await(t, w->udp.receive_fd, w->receiver.ring, counters,
+                  ky_get(&counters->rx_datagrams));
     }
     return NULL;
 }

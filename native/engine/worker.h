@@ -15,6 +15,7 @@
 #include "peers.h"
 #include "placement.h"
 #include "receive.h"
+#include "ring.h"
 #include "udp.h"
 
 // What all workers of an engine share.
@@ -70,6 +71,7 @@ struct ky_receiver {
     struct ky_thread thread;
     struct ky_decap decap;
     struct ky_receive receive;
+    struct ky_ring *ring; // NULL: everything comes by the socket
     struct ky_gro gro;
     struct ky_counters counters;
 };
@@ -81,6 +83,7 @@ struct ky_worker {
     int tun_fd;
     struct ky_udp udp;
     struct ky_inject inject;
+    struct ky_ring ring;
     struct ky_sender sender;
     struct ky_receiver receiver;
 };

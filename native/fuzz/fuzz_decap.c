@@ -13,7 +13,7 @@ enum { INPUT_MAX = 8192, HEADER = 6, VNI = 7, FRAMES_MAX = 300 };
 
 // Of the input and of a datagram.
 enum { NO_TCP = 1, NO_UDP = 2, ANY_SOURCE = 4, ANY_INNER = 8, REFUSE_SUPER = 16, REFUSE_ALL = 32 };
-enum { REPAIR = 3, FROM = 12, TRUNCATED = 16, REPAIR_VXLAN = 32, FLUSH = 64 };
+enum { REPAIR = 3, FROM = 12, TRUNCATED = 16, REPAIR_VXLAN = 32, FLUSH = 64, UNVERIFIED = 128 };
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 2}, peer_mac[6] = {2, 0, 0, 0, 0, 1};
 
@@ -112,7 +112,9 @@ static void receive(const uint8_t *header, uint8_t *bytes, size_t len) {
                             .gro = size,
                             .tos = header[4],
                             .truncated = (options & TRUNCATED) != 0,
-                            .from = ky_ip4(sources[(options & FROM) / 4])};
+                            .from = ky_ip4(sources[(options & FROM) / 4]),
+                            .unverified = size == 0 && (options & UNVERIFIED) != 0,
+                            .outer_sum = (uint16_t)(header[4] << 8)};
     if (size != 0 && len / size > FRAMES_MAX)
         return; // only slow
     repair(bytes, len, size != 0 ? size : len, options);
