@@ -64,13 +64,12 @@ static struct ky_arrival classify(const struct ky_decap *d, const struct ky_data
     struct ky_arrival how = arrival_of(pkt, in);
     if (!how.partial)
         return how;
-    uint32_t hdr = in->l4 + 8u;
+    uint32_t hdr = in->l4 + ky_l4_header(pkt, in);
     if (in->proto == IPPROTO_UDP) {
         if (dg->gro != 0 && dg->gro < in->len - hdr)
             how.gso_size = dg->gro;
         return how;
     }
-    hdr = in->l4 + (pkt[in->l4 + 12] >> 4) * 4u;
     if (in->len > d->mtu && hdr >= in->l4 + 20u && hdr < d->mtu && hdr < in->len)
         how.gso_size = (uint16_t)(d->mtu - hdr);
     return how;
@@ -82,9 +81,9 @@ static void count_received(const struct ky_decap *d, const struct ky_peer *peer,
                            const struct ky_inner *in, struct ky_arrival how) {
     uint64_t packets = 1, bytes = in->len;
     if (how.gso_size != 0) {
-        uint32_t l4 = in->proto == IPPROTO_UDP ? 8u : (pkt[in->l4 + 12] >> 4) * 4u;
-        packets = (in->len - in->l4 - l4 + how.gso_size - 1) / how.gso_size;
-        bytes += (packets - 1) * (in->l4 + l4);
+        uint32_t hdr = in->l4 + ky_l4_header(pkt, in);
+        packets = (in->len - hdr + how.gso_size - 1) / how.gso_size;
+        bytes += (packets - 1) * hdr;
     }
     ky_add(&d->counters->rx_packets, packets);
     ky_add(&d->counters->rx_bytes, bytes);

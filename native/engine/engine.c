@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "steer.h"
 #include "tun.h"
 #include "underlay.h"
 #include "worker.h"
@@ -225,6 +226,12 @@ static int port_is_free(const struct ky_engine_config *c, struct ky_fault *fault
     return err;
 }
 
+static void steer(struct ky_engine *e, int tun_fd) {
+    int err = ky_tun_steer(tun_fd);
+    if (err != 0)
+        switch_off(e, KY_FEATURE_TUN_STEERING, "the kernel refused: %s", strerrorname_np(-err));
+}
+
 static int open_workers(struct ky_engine *e, struct ky_fault *fault) {
     const struct ky_engine_config *c = &e->config;
     int fds[KY_WORKERS_MAX];
@@ -233,6 +240,8 @@ static int open_workers(struct ky_engine *e, struct ky_fault *fault) {
         err = ky_tun_open(c->device, c->workers, offload_of(e), fds, fault);
     if (err != 0)
         return err;
+    if (c->workers > 1 && on(e, KY_FEATURE_TUN_STEERING))
+        steer(e, fds[0]);
     for (unsigned i = 0; i < c->workers; i++)
         e->worker[i].tun_fd = fds[i];
     for (unsigned i = 0; i < c->workers && err == 0; i++)

@@ -10,6 +10,7 @@
     X(TUN_CSUM, "tun-csum", "the TUN leaves L4 checksums to the engine")                           \
     X(TUN_TSO, "tun-tso", "the TUN hands over TCP superpackets")                                   \
     X(TUN_USO, "tun-uso", "the TUN hands over UDP superpackets (Linux 6.2)")                       \
+    X(TUN_STEERING, "tun-steering", "a flow keeps to one queue of the TUN (Linux 4.16)")           \
     X(UDP_GSO, "udp-gso", "UDP_SEGMENT: one send for a run of equal datagrams (Linux 4.18)")       \
     X(UDP_GRO, "udp-gro", "UDP_GRO: one receive for a train of equal datagrams (Linux 5.0)")       \
     X(TUNNEL_GSO, "tunnel-gso", "superpackets leave whole, the kernel segments them (Linux 6.17)") \

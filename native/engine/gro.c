@@ -109,8 +109,7 @@ static void begin(struct ky_gro *g, const uint8_t *pkt, const struct ky_inner *i
         e->vnet.gso_type = in->proto == IPPROTO_UDP ? KY_VNET_GSO_UDP_L4
                            : in->version == 4       ? KY_VNET_GSO_TCPV4
                                                     : KY_VNET_GSO_TCPV6;
-        e->vnet.hdr_len =
-            (uint16_t)(in->l4 + (in->proto == IPPROTO_UDP ? 8 : (pkt[in->l4 + 12] >> 4) * 4));
+        e->vnet.hdr_len = (uint16_t)(in->l4 + ky_l4_header(pkt, in));
     }
     if (e->hdr == 0)
         return;

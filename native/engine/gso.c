@@ -31,7 +31,7 @@ int ky_gso_open(struct ky_gso *g, const uint8_t *pkt, const struct ky_inner *in,
         return -EINVAL;
     if (in->l4 + ky_l4_min(proto) > in->len)
         return -EINVAL;
-    uint32_t l4_hdr = proto == IPPROTO_TCP ? (pkt[in->l4 + 12] >> 4) * 4u : 8;
+    uint32_t l4_hdr = ky_l4_header(pkt, in);
     if (l4_hdr < ky_l4_min(proto) || in->l4 + l4_hdr > in->len)
         return -EINVAL;
     uint32_t l4_len = in->len - in->l4;

@@ -260,9 +260,7 @@ int ky_inject_send(struct ky_inject *in, const struct ky_peer *peer, const struc
         .vnet = {.flags = KY_VNET_NEEDS_CSUM | VNET_UDP_TUNNEL_CSUM,
                  .gso_type = (uint8_t)(vnet->gso_type |
                                        (v6 ? VNET_GSO_UDP_TUNNEL_IPV6 : VNET_GSO_UDP_TUNNEL_IPV4)),
-                 .hdr_len =
-                     (uint16_t)(inner_nh + vnet->csum_start +
-                                (inner->proto == IPPROTO_UDP ? 8 : (pkt[inner->l4 + 12] >> 4) * 4)),
+                 .hdr_len = (uint16_t)(inner_nh + vnet->csum_start + ky_l4_header(pkt, inner)),
                  .gso_size = vnet->gso_size,
                  .csum_start = (uint16_t)(inner_nh + vnet->csum_start),
                  .csum_offset = vnet->csum_offset},

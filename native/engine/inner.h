@@ -44,6 +44,11 @@ static inline uint16_t ky_l4_min(uint8_t proto) {
     return proto == 6 ? 20 : proto == 17 ? 8 : 0;
 }
 
+// Bytes of the L4 header of a UDP or TCP packet, as it says itself.
+static inline uint32_t ky_l4_header(const uint8_t *p, const struct ky_inner *inner) {
+    return inner->proto == 17 ? 8 : (p[inner->l4 + 12] >> 4) * 4u;
+}
+
 // The folded pseudo-header sum (RFC 9293 3.1, RFC 8200 8.1) for l4_len bytes of L4.
 uint16_t ky_pseudo(const uint8_t *p, const struct ky_inner *inner, uint32_t l4_len);
 

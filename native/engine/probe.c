@@ -18,6 +18,7 @@
 #include "bytes.h"
 #include "checksum.h"
 #include "inner.h"
+#include "steer.h"
 #include "tun.h"
 #include "vnet.h"
 
@@ -257,6 +258,14 @@ static void probe_offload(struct ky_probe *probe, int fd, enum ky_feature f, uns
         set(probe, f, false, "TUNSETOFFLOAD 0x%x: %s", bits, name_of(errno));
 }
 
+static void probe_steering(struct ky_probe *probe, int fd) {
+    int err = ky_tun_steer(fd);
+    if (err == 0)
+        set(probe, KY_FEATURE_TUN_STEERING, true, "works; of use with several workers");
+    else
+        set(probe, KY_FEATURE_TUN_STEERING, false, "the kernel refused: %s", name_of(-err));
+}
+
 static void probe_coalesce(struct ky_probe *probe, int fd, enum ky_feature f, uint8_t proto) {
     int err = write_superpacket(fd, proto);
     if (err == 0)
@@ -271,7 +280,7 @@ static void probe_tun(struct ky_probe *probe) {
     int fd;
     int err = ky_tun_open(device, 1, 0, &fd, &fault);
     if (err != 0) {
-        for (enum ky_feature f = KY_FEATURE_TUN_CSUM; f <= KY_FEATURE_TUN_USO; f++)
+        for (enum ky_feature f = KY_FEATURE_TUN_CSUM; f <= KY_FEATURE_TUN_STEERING; f++)
             set(probe, f, false, "no TUN to try it on: %s", name_of(-err));
         set(probe, KY_FEATURE_COALESCE, false, "no TUN to try it on: %s", name_of(-err));
         set(probe, KY_FEATURE_COALESCE_UDP, false, "no TUN to try it on: %s", name_of(-err));
@@ -283,6 +292,7 @@ static void probe_tun(struct ky_probe *probe) {
     probe_offload(probe, fd, KY_FEATURE_TUN_CSUM, csum);
     probe_offload(probe, fd, KY_FEATURE_TUN_TSO, tso);
     probe_offload(probe, fd, KY_FEATURE_TUN_USO, tso | KY_TUN_F_USO);
+    probe_steering(probe, fd);
     if (probe->isolated) {
         probe_coalesce(probe, fd, KY_FEATURE_COALESCE, IPPROTO_TCP);
         probe_coalesce(probe, fd, KY_FEATURE_COALESCE_UDP, IPPROTO_UDP);

@@ -4,7 +4,7 @@
 #ifndef KY_STEER_H
 #define KY_STEER_H
 
-// Returns 0, or -errno where there is no TUNSETSTEERINGEBPF (before Linux 4.16) or no right to it.
+// Without it a flow that changes its queue may be overtaken. Returns 0, or -errno where there is no TUNSETSTEERINGEBPF (before Linux 4.16) or no right to it.
 int ky_tun_steer(int tun_fd);
 
 #endif

@@ -7,8 +7,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "steer.h"
-
 // An existing device of the name makes TUNSETIFF fail with EBUSY instead of being shared
 // (test/platform: tun-exclusive). Not in Debian 12's kernel headers under every name.
 #ifndef IFF_TUN_EXCL
@@ -51,8 +49,6 @@ int ky_tun_open(const char *name, unsigned queues, unsigned offload, int *fds,
             return err;
         }
     }
-    if (queues > 1)
-        (void)ky_tun_steer(fds[0]); // without it a flow that changes its queue may be overtaken
     return 0;
 }
 

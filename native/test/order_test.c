@@ -144,11 +144,8 @@ static void run_burst(int wire_fd, unsigned version, uint8_t proto, shape *of, u
     check_wire(wire_fd, name);
 }
 
-static void run(const char *what, uint32_t disable, bool v6) {
-    static shape *const shapes[] = {one_by_one, clusters, growing};
-    struct ky_engine_stats stats;
+static void open_hosts(uint32_t disable, bool v6, uint32_t mtu) {
     struct ky_fault fault;
-    uint32_t mtu = v6 ? HOSTS_MTU - 20 : HOSTS_MTU;
     for (unsigned i = 0; i < 2; i++) {
         struct ky_engine_config c = hosts_config(&hosts[i]);
         c.disable = disable;
@@ -157,6 +154,13 @@ static void run(const char *what, uint32_t disable, bool v6) {
         REQUIRE(hosts_open(&hosts[i], &c, &fault) == 0);
     }
     hosts_introduce(hosts, v6);
+}
+
+static void run(const char *what, uint32_t disable, bool v6) {
+    static shape *const shapes[] = {one_by_one, clusters, growing};
+    struct ky_engine_stats stats;
+    uint32_t mtu = v6 ? HOSTS_MTU - 20 : HOSTS_MTU;
+    open_hosts(disable, v6, mtu);
     int fd = listen_on_wire();
     for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (unsigned version = 4; version <= 6; version += 2) {
@@ -182,16 +186,8 @@ static void run(const char *what, uint32_t disable, bool v6) {
 // The underlay's MTU shrinks under a running engine: UDP_SEGMENT refuses its runs (EMSGSIZE), and they
 // leave frame by frame, each of which the kernel fragments, in their place among all others.
 static void run_smaller_mtu(uint32_t disable, bool v6) {
-    struct ky_fault fault;
     uint32_t mtu = v6 ? HOSTS_MTU - 20 : HOSTS_MTU;
-    for (unsigned i = 0; i < 2; i++) {
-        struct ky_engine_config c = hosts_config(&hosts[i]);
-        c.disable = disable;
-        c.mtu = mtu;
-        c.local = v6 ? hosts[i].underlay6 : hosts[i].underlay;
-        REQUIRE(hosts_open(&hosts[i], &c, &fault) == 0);
-    }
-    hosts_introduce(hosts, v6);
+    open_hosts(disable, v6, mtu);
     struct oracle_spec s = hosts_plain(4, ORACLE_UDP, 0, false);
     uint16_t full = (uint16_t)(mtu - 28);
     s.payload = payload;

@@ -4,23 +4,17 @@ import type { EngineConfig, PeerTable } from '../../src/engine/engine.ts';
 import type { Background } from '../../src/lab/command.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
 import type { Host } from '../../src/lab/host.ts';
+import type { FeatureStatus, PeerStatus } from '../../src/observe/status.ts';
 import { testProgram } from './program.ts';
 
 export interface EngineCounts {
   readonly state: string;
   readonly counters: Readonly<Record<string, number>>;
   readonly drops: Readonly<Record<string, number>>;
-  readonly features: readonly { readonly name: string; readonly on: boolean; readonly reason: string }[];
+  readonly features: readonly FeatureStatus[];
   readonly peerCount: number;
   /** Those that had traffic. */
-  readonly peers: readonly {
-    readonly prefix: string;
-    readonly outer: string;
-    readonly txPackets: number;
-    readonly txBytes: number;
-    readonly rxPackets: number;
-    readonly rxBytes: number;
-  }[];
+  readonly peers: readonly PeerStatus[];
 }
 
 export class EngineProcess {
