@@ -20,6 +20,10 @@ export const errorCodes = [
     code: 'CONFIG_INVALID',
     meaning: 'The network configuration is malformed, out of range or contradicts itself.',
   },
+  {
+    code: 'CONFIG_MISSING',
+    meaning: 'The store answers, but nobody has written the network configuration yet.',
+  },
   { code: 'CONFIG_NETWORK_MISSING', meaning: 'The network configuration does not say which Network to use.' },
   {
     code: 'BACKEND_UNSUPPORTED',
