@@ -41,9 +41,11 @@ export interface SubnetManager {
 export interface StoreHealth {
   /** What is wrong with the lease or with keeping it. */
   readonly problems: readonly KerseyError[];
+  /** What is odd but does not stand in the way. */
+  readonly warnings: readonly string[];
   /** Another daemon writes to our lease: what it says is not to be taken over. */
   readonly disputed: boolean;
-  /** undefined when the lease does not expire: a reservation, or a store without expiry. */
+  /** undefined when the lease does not expire (a reservation, a store without expiry), or when that is not known. */
   readonly term: LeaseTerm | undefined;
 }
 

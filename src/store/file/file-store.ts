@@ -87,7 +87,7 @@ export class FileStore implements SubnetManager {
   }
 
   health(): StoreHealth {
-    return { problems: [], disputed: false, term: undefined };
+    return { problems: [], warnings: [], disputed: false, term: undefined };
   }
 
   async close(): Promise<void> {
