@@ -25,6 +25,7 @@ const awaited: ReadonlySet<ErrorCode> = new Set([
   'CONFIG_INVALID',
   'CONFIG_NETWORK_MISSING',
   'STORE_UNREACHABLE',
+  'STORE_UNCERTAIN',
 ]);
 
 /** As flannel does, in milliseconds. */

@@ -279,7 +279,7 @@ export class MemoryClient implements EtcdKv {
         }
       };
     }
-    throw unreachable();
+    throw new KerseyError('STORE_UNCERTAIN', 'no answer');
   }
 
   async grant(ttl: number): Promise<bigint> {

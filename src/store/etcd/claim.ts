@@ -160,6 +160,13 @@ export async function grantLease(
   return { lease: await kv.grant(ttl, signal), expires: start + ttl * 1000 };
 }
 
+/** Whether a write that failed so may have happened all the same. */
+export function isUncertain(error: unknown): boolean {
+  return (
+    error instanceof KerseyError && (error.code === 'STORE_UNCERTAIN' || error.code === 'STORE_UNREACHABLE')
+  );
+}
+
 /** Tidies up; a lease that cannot be revoked holds no key and expires by itself. */
 export async function revokeQuietly(kv: EtcdKv, lease: bigint): Promise<void> {
   try {
@@ -190,7 +197,7 @@ async function attempt(
     result = await options.kv.txn(transaction(plan, grant, sight, options), signal);
     if (result.succeeded) return { kind: 'won', modRevision: result.revision };
   } catch (error) {
-    if (!(error instanceof KerseyError) || error.code !== 'STORE_UNREACHABLE') throw error;
+    if (!isUncertain(error)) throw error;
     const now = await options.kv.txn(read(options), signal).then(
       (answer) => sightOf(answer, options),
       (cause: unknown) => {

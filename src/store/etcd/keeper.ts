@@ -15,7 +15,7 @@
 import { KerseyError } from '../../errors.ts';
 import type { Lease, LeaseAttrs } from '../lease.ts';
 import type { LeaseTerm, StoreHealth } from '../subnet-manager.ts';
-import { grantLease, revokeQuietly } from './claim.ts';
+import { grantLease, isUncertain, revokeQuietly } from './claim.ts';
 import type { Claimed, Grant } from './claim.ts';
 import { Backoff } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -229,7 +229,7 @@ export class Keeper {
       there = now?.kvs[0];
       if (there?.lease !== grant.lease) {
         // It may happen yet, and then to revoke the lease would be to lose the key.
-        if (KerseyError.from(error).code === 'STORE_UNREACHABLE') this.#spare = grant;
+        if (isUncertain(error)) this.#spare = grant;
         throw error;
       }
     }
