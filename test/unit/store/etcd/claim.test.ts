@@ -166,7 +166,7 @@ void t.test('nothing is free', async (t) => {
 });
 
 void t.test('no config, and none that can be read', async (t) => {
-  const { etcd, host } = world(t, undefined);
+  const { etcd, host } = world(t);
   const { store } = host(1);
   etcd.delete(configKey);
   await t.rejects(store.config(), { code: 'CONFIG_MISSING' });

@@ -21,13 +21,13 @@ export const hour = 3_600_000;
 export interface World {
   readonly clock: FakeClock;
   readonly etcd: MemoryEtcd;
-  host(number: number, options?: Partial<EtcdStoreOptions>): MemoryHost;
+  readonly host: (number: number, options?: Partial<EtcdStoreOptions>) => MemoryHost;
 }
 
-export function world(t: Test, config: string | undefined = configText): World {
+export function world(t: Test, config = configText): World {
   const clock = new FakeClock();
   const etcd = new MemoryEtcd(clock);
-  if (config !== undefined) etcd.put(configKey, config);
+  etcd.put(configKey, config);
   return {
     clock,
     etcd,
