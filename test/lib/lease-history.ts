@@ -4,7 +4,9 @@
 // Words: an "overwrite" is a put that replaces a live key of another owner; an "overlap" is two live keys of different
 // owners that share addresses.
 
-import { Background } from '../../src/lab/command.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
 import { awaitCondition } from '../../src/lab/condition.ts';
 import type { EtcdCluster } from './etcd-server.ts';
 
@@ -25,7 +27,7 @@ interface Live {
   readonly to: number;
 }
 
-interface WatchResponse {
+export interface WatchResponse {
   readonly Header: { readonly revision: number };
   readonly Events?: readonly {
     readonly type?: number | string;
@@ -39,33 +41,37 @@ export async function judgeHistory(cluster: EtcdCluster, prefix: string): Promis
   const mark = `${prefix}~end-of-history`;
   await cluster.ctl(['put', mark, 'end']);
   const { endpoint } = cluster.first;
-  const argv = ['etcdctl', `--endpoints=${endpoint}`, 'watch', '--rev=1', '--prefix', prefix, '-w', 'json'];
-  const watch = Background.start(['env', 'ETCDCTL_API=3', ...argv]);
+  const argv = [`--endpoints=${endpoint}`, 'watch', '--rev=1', '--prefix', prefix, '-w', 'json'];
+  const environment = { PATH: process.env['PATH'], ETCDCTL_API: '3' };
+  const watch = spawn('etcdctl', argv, { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(watch, 'exit');
+  let said = '';
+  watch.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
   const marked = Buffer.from(mark).toString('base64');
   try {
-    await awaitCondition('the end of the history', () => watch.stdout.includes(marked), {
+    await awaitCondition('the end of the history', () => whole(said).includes(marked), {
       timeoutMs: 60_000,
       intervalMs: 200,
     });
   } finally {
     watch.kill('SIGTERM');
-    await watch.exited;
+    await ended;
   }
-  const responses = watch.stdout
+  const responses = whole(said)
     .split('\n')
     .filter((line) => line.startsWith('{'))
-    .flatMap((line) => {
-      try {
-        return [JSON.parse(line) as WatchResponse];
-      } catch {
-        // The last line, cut off when the watch was ended.
-        return [];
-      }
-    });
+    .map((line) => JSON.parse(line) as WatchResponse);
   return judge(responses, prefix, mark);
 }
 
-function judge(responses: readonly WatchResponse[], prefix: string, mark: string): Verdict {
+/** The lines that are complete: one response may be many megabytes. */
+function whole(text: string): string {
+  return text.slice(0, text.lastIndexOf('\n') + 1);
+}
+
+export function judge(responses: readonly WatchResponse[], prefix: string, mark: string): Verdict {
   const live = new Map<string, Live>();
   const overwrites: string[] = [];
   const overlaps: string[] = [];

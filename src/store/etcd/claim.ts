@@ -81,8 +81,8 @@ interface Plan {
   readonly reservation: boolean;
 }
 
-/** The wait after a lost race is drawn from up to so many milliseconds. */
-const longestPause = 50;
+/** The wait after a lost race is drawn from up to so many milliseconds, at first from a few. */
+const longestPause = 400;
 
 /** @throws KerseyError of the store and of the config, SUBNETS_EXHAUSTED; STORE_CONFLICT when patience is at its end */
 export async function claimSubnet(
