@@ -20,6 +20,10 @@ export const errorCodes = [
     code: 'CONFIG_INVALID',
     meaning: 'The network configuration is malformed, out of range or contradicts itself.',
   },
+  {
+    code: 'CONFIG_MISSING',
+    meaning: 'The store answers, but nobody has written the network configuration yet.',
+  },
   { code: 'CONFIG_NETWORK_MISSING', meaning: 'The network configuration does not say which Network to use.' },
   {
     code: 'BACKEND_UNSUPPORTED',
@@ -32,6 +36,13 @@ export const errorCodes = [
     code: 'STORE_MALFORMED',
     meaning: 'The store does not hold what it should: cut off, not JSON, wrong types.',
   },
+  { code: 'STORE_UNREACHABLE', meaning: 'No endpoint of the store answers in time.' },
+  { code: 'STORE_REFUSED', meaning: 'The store answered, and refused: credentials, rights, a limit.' },
+  {
+    code: 'STORE_UNCERTAIN',
+    meaning: 'A write was sent to the store and no answer came: it may have been done, or not.',
+  },
+  { code: 'STORE_CONFLICT', meaning: 'Somebody else changed the same entry of the store meanwhile.' },
   { code: 'STORE_LOCKED', meaning: 'Another process holds the lock of the store and does not give it back.' },
   { code: 'STORE_CLOSED', meaning: 'The store was used after it was closed.' },
   { code: 'SUBNETS_EXHAUSTED', meaning: 'Every subnet of the network is taken.' },
