@@ -42,6 +42,11 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.hold();
   }
 
+  /** Requests still get through, answers do not. */
+  loseAnswers(): void {
+    for (const pair of this.#pairs) pair.holdAnswers();
+  }
+
   heal(): void {
     this.#swallowing = false;
     for (const pair of this.#pairs) pair.release();
@@ -111,6 +116,11 @@ class Pair {
   hold(): void {
     this.#client.unpipe();
     this.#client.pause();
+    this.#upstream?.unpipe();
+    this.#upstream?.pause();
+  }
+
+  holdAnswers(): void {
     this.#upstream?.unpipe();
     this.#upstream?.pause();
   }

@@ -1,19 +1,25 @@
 // One endpoint and its connection.
 //
-// The connection is made when a call needs it. One that failed, or let a call run into its deadline, is not used again:
-// TCP takes a quarter of an hour to notice that packets are dropped silently. gRPC's own reconnecting is thereby never
-// at work: nobody connects but for a call.
+// The connection is made when a call first needs it. When it cannot be made gRPC tries again by itself, with back-off,
+// and calls meanwhile fail at once with the reason: however many there are, nothing spins. One that stands and lets a
+// call run into its deadline is replaced: TCP takes a quarter of an hour to notice that packets are dropped silently.
+//
+// One that hangs while it is being made is left to TCP, and replaced only after ten minutes: gRPC (1.14) has no way to
+// give up such a socket, and each replacement would cost one. For the same reason a client that cannot connect is not
+// closed and made anew: gRPC would connect once more, for nobody, and keep that.
 
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, DescMethodBiDiStreaming, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
-import { Client, Metadata } from '@grpc/grpc-js';
-import type { ChannelCredentials, ChannelOptions, ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
-import { channelCredentials, parseEndpoint, serverName } from './options.ts';
-import type { EndpointAddress, EtcdTls } from './options.ts';
+import { Client, connectivityState, Metadata } from '@grpc/grpc-js';
+import type { ChannelOptions, ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
+import { loadCredentials, parseEndpoint, serverName } from './options.ts';
+import type { EndpointAddress, EtcdTls, LoadedCredentials } from './options.ts';
 import { isAnswer } from './verdict.ts';
 
 /** How recently an endpoint must have answered to be trusted with what must not get lost. */
 const fresh = 1000;
+/** How long a connection may take to be made. */
+const patience = 10 * 60_000;
 /** A range of everything below a prefix comes in one message. Its size is the cluster's choice, but not without end. */
 const maxMessage = 128 * 1024 * 1024;
 
@@ -24,6 +30,8 @@ const channelOptions: ChannelOptions = {
   'grpc.keepalive_permit_without_calls': 0,
   'grpc.max_receive_message_length': maxMessage,
   'grpc.max_send_message_length': maxMessage,
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 2000,
   // What is repeated, and where, is decided in calls.ts.
   'grpc.enable_retries': 0,
   'grpc.service_config_disable_resolution': 1,
@@ -41,15 +49,16 @@ export interface CallOptions {
 export class Endpoint {
   readonly #address: EndpointAddress;
   readonly #tls: EtcdTls | undefined;
-  #credentials: ChannelCredentials;
+  #credentials: LoadedCredentials;
   #client: Client | undefined;
   #heard = -Infinity;
+  #made = 0;
 
   /** @throws KerseyError USAGE */
   constructor(text: string, tls: EtcdTls | undefined) {
     this.#address = parseEndpoint(text);
     this.#tls = tls;
-    this.#credentials = channelCredentials(this.#address, tls);
+    this.#credentials = loadCredentials(this.#address, tls);
   }
 
   get name(): string {
@@ -117,10 +126,14 @@ export class Endpoint {
     if (client === this.#client) this.#heard = performance.now();
   }
 
-  /** A call over this connection failed; unless it was the server that said so, the connection is given up. */
+  /** A call over this connection failed. Unless it was the server that said so, something is wrong with it. */
   failed(client: Client, error: ServiceError | undefined): void {
-    if (error !== undefined && isAnswer(error)) this.heard(client);
-    else if (client === this.#client) this.close();
+    if (error !== undefined && isAnswer(error)) {
+      this.heard(client);
+    } else if (client === this.#client) {
+      this.#heard = -Infinity;
+      if (this.#renewCredentials() || this.#isStuck(client)) this.close();
+    }
   }
 
   /** Calls that are under way go on to their end; the next call connects anew. */
@@ -130,25 +143,34 @@ export class Endpoint {
     this.#heard = -Infinity;
   }
 
+  #isStuck(client: Client): boolean {
+    const state = client.getChannel().getConnectivityState(false);
+    if (state === connectivityState.CONNECTING) return performance.now() - this.#made > patience;
+    return state === connectivityState.READY;
+  }
+
   #connect(): Client {
     if (this.#client !== undefined) return this.#client;
     const { host, port } = this.#address;
     const name = serverName(this.#address);
-    this.#client = new Client(`dns:${host}:${port}`, this.#newCredentials(), {
+    this.#made = performance.now();
+    this.#client = new Client(`dns:${host}:${port}`, this.#credentials.channel, {
       ...channelOptions,
       ...(name !== undefined && { 'grpc.ssl_target_name_override': name }),
     });
     return this.#client;
   }
 
-  /** Of the files as they are now; while somebody is just writing them, those of the last time. */
-  #newCredentials(): ChannelCredentials {
+  /** Whether the certificate files are others than before. Half-written ones are not, yet. */
+  #renewCredentials(): boolean {
     try {
-      this.#credentials = channelCredentials(this.#address, this.#tls);
+      const now = loadCredentials(this.#address, this.#tls);
+      if (now.fingerprint === this.#credentials.fingerprint) return false;
+      this.#credentials = now;
+      return true;
     } catch {
-      // If the old ones do not work any more, the connection says so.
+      return false;
     }
-    return this.#credentials;
   }
 }
 

@@ -4,8 +4,9 @@
 // are named; a user logs in when name and password are both there. Other than flannel: each endpoint goes by its own
 // scheme, not by the first one's, and an authority alone (no client certificate) is used.
 //
-// The files are read for every new connection, so that renewed certificates need no restart.
+// The files are read again when a connection fails, so that renewed certificates need no restart.
 
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
@@ -78,13 +79,19 @@ export function parseEndpoint(text: string): EndpointAddress {
   return { name: `${secure ? 'https' : 'http'}://${host}:${port}`, host, port, secure };
 }
 
+export interface LoadedCredentials {
+  readonly channel: ChannelCredentials;
+  /** Other files, other fingerprint. */
+  readonly fingerprint: string;
+}
+
 /**
  * How to speak to an endpoint.
  *
  * @throws KerseyError USAGE when a file cannot be read or is not what it should be
  */
-export function channelCredentials({ secure, host }: EndpointAddress, tls: EtcdTls = {}): ChannelCredentials {
-  if (!secure) return credentials.createInsecure();
+export function loadCredentials({ secure, host }: EndpointAddress, tls: EtcdTls = {}): LoadedCredentials {
+  if (!secure) return { channel: credentials.createInsecure(), fingerprint: '' };
   const own = tls.cert !== undefined && tls.key !== undefined ? { cert: tls.cert, key: tls.key } : undefined;
   const ca = tls.ca === undefined ? systemAuthorities() : read(tls.ca, 'the authority of etcd');
   const cert = own && read(own.cert, 'the client certificate for etcd');
@@ -94,7 +101,10 @@ export function channelCredentials({ secure, host }: EndpointAddress, tls: EtcdT
     // An address is no TLS server name (RFC 6066), and `serverName` puts another in its place; what the certificate
     // must be for is still the address.
     const verify = isIP(address) === 0 ? {} : { checkServerIdentity: addressCheck(address) };
-    return credentials.createSsl(ca, key ?? null, cert ?? null, verify);
+    return {
+      channel: credentials.createSsl(ca, key ?? null, cert ?? null, verify),
+      fingerprint: fingerprintOf([ca, key, cert]),
+    };
   } catch (cause) {
     const files = [tls.ca, own?.cert, own?.key].filter((file) => file !== undefined).join(', ');
     throw new KerseyError('USAGE', `the certificates for etcd do not work (${files}): ${errnoText(cause)}`, {
@@ -107,6 +117,11 @@ export function channelCredentials({ secure, host }: EndpointAddress, tls: EtcdT
 /** What to send as TLS server name instead of an address; undefined for hosts with a name. */
 export function serverName({ host }: EndpointAddress): string | undefined {
   return isIP(host.replace(/^\[|\]$/g, '')) === 0 ? undefined : 'etcd';
+}
+
+function fingerprintOf(files: readonly (Buffer | null | undefined)[]): string {
+  const hashes = files.map((file) => (file ? createHash('sha256').update(file).digest('hex') : ''));
+  return hashes.join(' ');
 }
 
 function addressCheck(address: string): typeof checkServerIdentity {

@@ -58,7 +58,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [/user name is empty/, 'etcd asks for a user: give a user name and a password'],
   [/permission denied/, 'let the user read and write below the prefix: etcdctl role grant-permission'],
   [/space exceeded/, 'compact and defragment etcd, then: etcdctl alarm disarm'],
-  [/too large/, 'raise --max-request-bytes of etcd'],
+  [/too large|larger than max/, 'raise --max-request-bytes of etcd'],
 ];
 
 export function refusal(error: { readonly details: string }): KerseyError {
@@ -74,7 +74,10 @@ function reasonOf({ code, details }: ServiceError, waited: number): string {
   const words = details
     .replace(/^etcdserver: /, '')
     .replace(/^No connection established\. Last error: /, '')
-    .replace(/\.? ?Resolution note:.*$/s, '');
+    .replace(/\.? ?Resolution note:.*$/s, '')
+    .replace(/\s*\(\d{4}-\d\d-\d\dT[^)]*\)/, '')
+    .replace(/^Error: /, '')
+    .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, 'TLS: $1');
   return short(words === '' ? `status ${code}` : words);
 }
 
