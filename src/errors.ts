@@ -41,7 +41,10 @@ export const errorCodes = [
   { code: 'SUBNET_OVERLAP', meaning: 'Two leases, or a lease and a network of this host, share addresses.' },
   { code: 'TUN_MISSING', meaning: '/dev/net/tun is missing or cannot be used, so no device can be made.' },
   { code: 'PERMISSION', meaning: 'The kernel refused: a capability or a file permission is missing.' },
-  { code: 'PORT_IN_USE', meaning: 'Another socket already has the UDP port.' },
+  {
+    code: 'PORT_IN_USE',
+    meaning: 'Another socket already has the port, the UDP port of VXLAN or that of /healthz.',
+  },
   { code: 'DEVICE_TAKEN', meaning: 'A network device of that name exists and is not ours.' },
   { code: 'MTU_TOO_SMALL', meaning: 'The underlay leaves too little room for packets inside the tunnel.' },
   { code: 'IFACE_NOT_FOUND', meaning: 'No network interface fits what was asked for.' },
