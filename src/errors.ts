@@ -20,6 +20,14 @@ export const errorCodes = [
     code: 'CONFIG_INVALID',
     meaning: 'The network configuration is malformed, out of range or contradicts itself.',
   },
+  {
+    code: 'CONFIG_MISSING',
+    meaning: 'The store answers, but nobody has written the network configuration yet.',
+  },
+  {
+    code: 'CONFIG_EXISTS',
+    meaning: 'The store has a network configuration already, and a new one would replace it.',
+  },
   { code: 'CONFIG_NETWORK_MISSING', meaning: 'The network configuration does not say which Network to use.' },
   {
     code: 'BACKEND_UNSUPPORTED',
@@ -37,6 +45,7 @@ export const errorCodes = [
   { code: 'STORE_CONFLICT', meaning: 'Somebody else changed the same entry of the store meanwhile.' },
   { code: 'STORE_LOCKED', meaning: 'Another process holds the lock of the store and does not give it back.' },
   { code: 'STORE_CLOSED', meaning: 'The store was used after it was closed.' },
+  { code: 'LEASE_MISSING', meaning: 'The store has no lease of that subnet.' },
   { code: 'SUBNETS_EXHAUSTED', meaning: 'Every subnet of the network is taken.' },
   { code: 'SUBNET_OVERLAP', meaning: 'Two leases, or a lease and a network of this host, share addresses.' },
   { code: 'TUN_MISSING', meaning: '/dev/net/tun is missing or cannot be used, so no device can be made.' },
