@@ -42,6 +42,10 @@ export const errorCodes = [
   },
   { code: 'STORE_UNREACHABLE', meaning: 'No endpoint of the store answers in time.' },
   { code: 'STORE_REFUSED', meaning: 'The store answered, and refused: credentials, rights, a limit.' },
+  {
+    code: 'STORE_UNCERTAIN',
+    meaning: 'A write was sent to the store and no answer came: it may have been done, or not.',
+  },
   { code: 'STORE_CONFLICT', meaning: 'Somebody else changed the same entry of the store meanwhile.' },
   { code: 'STORE_LOCKED', meaning: 'Another process holds the lock of the store and does not give it back.' },
   { code: 'STORE_CLOSED', meaning: 'The store was used after it was closed.' },

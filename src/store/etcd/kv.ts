@@ -48,7 +48,11 @@ export type WatchMessage =
   /** No stream to any endpoint; it is being tried again with back-off, nothing is lost by that. */
   | { readonly kind: 'lost'; readonly error: Error };
 
-/** Every call has a deadline, tries every endpoint before it fails, and throws KerseyError STORE_UNREACHABLE or STORE_REFUSED. */
+/**
+ * Every call has a deadline, tries every endpoint before it fails, and throws KerseyError STORE_UNREACHABLE or
+ * STORE_REFUSED; a txn has then done nothing. One that writes may also throw STORE_UNCERTAIN: it was sent and not answered.
+ * An aborted signal rejects with its reason, and a txn may have been done then too.
+ */
 export interface EtcdKv {
   range(
     prefixOrKey: { readonly prefix: string } | { readonly key: string },
