@@ -35,7 +35,6 @@ export interface DaemonOptions {
 }
 
 export const defaultRunDir = '/run/kersey';
-export const defaultStateDir = '/var/lib/kersey';
 export const defaultSubnetFile = '/run/flannel/subnet.env';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -7,6 +7,7 @@ import { parseGoFlags, flagDefaults, showFlags, withEnvironment } from '../confi
 import { KerseyError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import type { EtcdAccess } from '../store/etcd/access.ts';
+import { defaultStateDir } from '../store/etcd/store.ts';
 import { openStore } from '../store/open.ts';
 import { daemonLog } from './daemon-log.ts';
 import { defaultRunDir, runDaemon } from './daemon.ts';
@@ -47,7 +48,12 @@ async function flanneld(argv: readonly string[], environment: Environment): Prom
     ...userPair(flags, log),
   };
   await runDaemon({
-    openStore: () => openStore(`etcd:${flags['etcd-endpoints']}`, { etcd: access }),
+    openStore: () =>
+      openStore(`etcd:${flags['etcd-endpoints']}`, {
+        etcd: access,
+        stateDir: orElse(environment['KERSEY_STATE_DIR'], defaultStateDir),
+        renewMargin: flags['subnet-lease-renew-margin'],
+      }),
     wish: {
       ifaces: flags.iface,
       ifaceRegexes: flags['iface-regex'],

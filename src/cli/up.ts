@@ -29,7 +29,7 @@ export interface UpOptions extends StoreFlags {
 export async function up(options: UpOptions): Promise<void> {
   const etcd = etcdAccess(options);
   await runDaemon({
-    openStore: () => openStore(options.store, { etcd }),
+    openStore: () => openStore(options.store, { etcd, stateDir: options.stateDir }),
     wish: {
       ifaces: options.iface ?? [],
       ifaceRegexes: options.ifaceRegex ?? [],

@@ -5,6 +5,8 @@ import { KerseyError } from '../errors.ts';
 import { native } from '../native/loader.ts';
 import type { StoreAdmin } from './admin.ts';
 import type { EtcdAccess } from './etcd/access.ts';
+import { LazyKv } from './etcd/lazy.ts';
+import { EtcdStore } from './etcd/store.ts';
 import { FileAdmin } from './file/file-admin.ts';
 import { FileStore } from './file/file-store.ts';
 import type { FileStoreOptions } from './file/file-store.ts';
@@ -18,6 +20,10 @@ export const nativeLock: Lock = { tryLock: (fd) => native().tryLock(fd) };
 
 export interface StoreOptions extends Partial<FileStoreOptions> {
   readonly etcd?: EtcdAccess;
+  /** Where a start finds the last known state of an etcd that is away; undefined keeps none. */
+  readonly stateDir?: string;
+  /** How long before its end a lease in etcd is renewed, in minutes. */
+  readonly renewMargin?: number;
 }
 
 type Place =
@@ -34,7 +40,7 @@ export function openStore(store: string, options: StoreOptions = {}): SubnetMana
     case 'file':
       return new FileStore(place.path, { lock: nativeLock, ...options });
     case 'etcd':
-      throw usage('etcd: is not built');
+      return openEtcd(place.endpoints, options);
   }
 }
 
@@ -45,8 +51,27 @@ export function openAdmin(store: string, options: StoreOptions = {}): StoreAdmin
     case 'file':
       return new FileAdmin(place.path, { lock: nativeLock, ...options });
     case 'etcd':
-      throw usage('etcd: is not built');
+      return openEtcd(place.endpoints, options);
   }
+}
+
+function openEtcd(endpoints: readonly string[], options: StoreOptions): EtcdStore {
+  const { etcd: { prefix, username, password, ...tls } = {}, stateDir, renewMargin } = options;
+  const kv = new LazyKv(async () => {
+    const { EtcdClient } = await import('./etcd/client.ts');
+    return new EtcdClient({
+      endpoints,
+      tls,
+      ...(username !== undefined && password !== undefined && { username, password }),
+    });
+  });
+  return new EtcdStore(kv, {
+    description: `etcd:${endpoints.join(',')}`,
+    endpoints,
+    stateDir,
+    ...(prefix !== undefined && { prefix }),
+    ...(renewMargin !== undefined && { renewMargin }),
+  });
 }
 
 function placeOf(store: string, { etcd = {} }: StoreOptions): Place {

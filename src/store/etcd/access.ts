@@ -11,5 +11,3 @@ export interface EtcdAccess {
   readonly username?: string;
   readonly password?: string;
 }
-
-export const defaultPrefix = '/coreos.com/network';
