@@ -1,6 +1,6 @@
 // The life of a daemon, whatever the program is called: signals, the service manager, health, the store, the node.
 //
-//   starting   /healthz answers, /readyz says 503; the store is opened, the node starts
+//   starting   /healthz answers, /readyz says 503; a shared store is waited for
 //   running    READY=1; from now on /readyz, STATUS and WATCHDOG follow the node
 //   stopping   at the first SIGINT, SIGTERM or SIGHUP: STOPPING=1, everything is removed, exit code 0
 //
@@ -11,7 +11,8 @@ import { KerseyError } from '../errors.ts';
 import type { EngineOptions } from '../node/desired.ts';
 import { formatCidr } from '../net/cidr.ts';
 import type { UnderlayWish } from '../node/iface.ts';
-import { Node } from '../node/node.ts';
+import type { Node } from '../node/node.ts';
+import { serveNode } from '../node/serve.ts';
 import type { NodeBrief } from '../node/status.ts';
 import { HealthServer } from '../observe/health.ts';
 import type { Health } from '../observe/health.ts';
@@ -68,28 +69,29 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 }
 
 async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: AbortSignal): Promise<void> {
+  const { wish, engine, subnetFile, runDir, warnings, log } = options;
+  // The one that runs now: with another subnet it is another node.
   let node: Node | undefined;
   const health = (): Health => healthOf(node?.brief());
   const server = options.health && (await HealthServer.open(options.health.ip, options.health.port, health));
   try {
     const store = options.openStore();
+    const stop = tellRegularly(() => node, notifier);
     try {
       notifier.status(`starting; the store is ${store.description}`);
-      const { wish, engine, subnetFile, runDir, warnings, log } = options;
-      node = await Node.start(
-        { version: version(), store, wish, engine, subnetFile, runDir, warnings, log },
-        signal,
-      );
-      try {
-        announce(node.status(), options);
+      const onStarted = (started: Node): void => {
+        node = started;
+        announce(started.status(), options);
         notifier.ready();
-        await watched(node, notifier, signal);
-      } finally {
-        const ended = node;
-        node = undefined;
-        await ended.close();
-      }
+        notifier.status(briefText(started.brief()));
+      };
+      const onWaiting = (reason: KerseyError): void => {
+        notifier.status(`waiting: ${reason.line}`);
+      };
+      const parts = { version: version(), store, wish, engine, subnetFile, runDir, warnings, log };
+      await serveNode({ ...parts, onStarted, onWaiting }, signal);
     } finally {
+      stop();
       await store.close();
     }
   } finally {
@@ -103,26 +105,24 @@ function healthOf(node: NodeBrief | undefined): Health {
   return { state: node.ready && problems.length === 0 ? 'ok' : 'degraded', ready: node.ready, problems };
 }
 
-/** Runs the node, and tells the service manager how it is. */
-async function watched(node: Node, notifier: ServiceNotifier, signal: AbortSignal): Promise<void> {
-  const tell = (): void => {
-    notifier.status(briefText(node.brief()));
-  };
-  tell();
-  const timers = [setInterval(tell, statusPeriod)];
+/** Keeps the service manager up to date about whichever node runs. @returns how to stop that */
+function tellRegularly(running: () => Node | undefined, notifier: ServiceNotifier): () => void {
   const { watchdog } = notifier;
-  if (watchdog !== undefined) {
-    const beat = (): void => {
-      if (performance.now() - node.lookedAt < Math.max(longestSilence, watchdog)) notifier.alive();
-    };
-    beat();
-    timers.push(setInterval(beat, watchdog / 2));
-  }
-  try {
-    await node.run(signal);
-  } finally {
+  const tell = (): void => {
+    const node = running();
+    if (node !== undefined) notifier.status(briefText(node.brief()));
+  };
+  const beat = (): void => {
+    const node = running();
+    // While there is none yet, that timers run is all the health there is.
+    const silence = node === undefined ? 0 : performance.now() - node.lookedAt;
+    if (silence < Math.max(longestSilence, watchdog ?? 0)) notifier.alive();
+  };
+  const timers = [setInterval(tell, statusPeriod)];
+  if (watchdog !== undefined) timers.push(setInterval(beat, watchdog / 2));
+  return () => {
     for (const timer of timers) clearInterval(timer);
-  }
+  };
 }
 
 function briefText({ own, peers, ready, problems: [problem] }: NodeBrief): string {

@@ -82,7 +82,7 @@ export class EtcdAdmin {
       const own = table.rows().find((row) => isSame(row, subnets));
       const clash = table.rows().find((row) => row !== own && overlap(row, subnets) !== undefined);
       if (clash !== undefined) throw taken(clash, overlap(clash, subnets));
-      if (own !== undefined && own.entry?.attrs !== undefined && !isOf(own, attrs)) {
+      if (own?.entry?.attrs !== undefined && !isOf(own, attrs)) {
         throw taken(own, subnets.subnet ?? subnets.subnet6);
       }
       // What the host has written of itself stays.

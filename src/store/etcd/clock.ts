@@ -19,7 +19,7 @@ export const systemClock: Clock = {
     try {
       await delay(Math.min(Math.max(milliseconds, 0), longestSleep), undefined, { signal });
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (!(error instanceof Error && error.name === 'AbortError')) throw error;
     }
   },
 };

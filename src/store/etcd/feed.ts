@@ -87,12 +87,13 @@ export class Feed {
   /** Never throws. */
   async #pump(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    while (!signal.aborted) {
+    const over = (): boolean => signal.aborted;
+    while (!over()) {
       const start = clock.now();
       try {
         await this.#listAndWatch(signal);
       } catch (error) {
-        if (signal.aborted) return;
+        if (over()) return;
         this.#lose(error);
       }
       if (clock.now() - start >= soundLife) this.#backoff.reset();

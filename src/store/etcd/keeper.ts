@@ -138,7 +138,8 @@ export class Keeper {
   /** Renews in time until the signal aborts. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    while (!signal.aborted) {
+    const over = (): boolean => signal.aborted;
+    while (!over()) {
       const due = this.#due();
       if (due > clock.now()) {
         this.#wake = new AbortController();
@@ -151,7 +152,7 @@ export class Keeper {
         this.#retryAt = 0;
         this.#fail(undefined);
       } catch (error) {
-        if (signal.aborted) return;
+        if (over()) return;
         this.#retryAt = clock.now() + this.#retry.next();
         this.#fail(KerseyError.from(error));
       }
@@ -246,12 +247,7 @@ export class Keeper {
     if (kept === undefined) return;
     const { hold } = kept;
     const lease = seen && decodeRow(seen, this.#options.layout.subnets).lease;
-    if (
-      seen === undefined ||
-      lease === undefined ||
-      lease.attrs.publicIP !== kept.attrs.publicIP ||
-      lease.attrs.publicIPv6 !== kept.attrs.publicIPv6
-    ) {
+    if (seen === undefined || lease === undefined || !isSameHost(lease.attrs, kept.attrs)) {
       kept.hold = { kind: 'gone' };
       this.#settle();
       return;
@@ -316,6 +312,10 @@ export class Keeper {
     this.#wake.abort();
     this.#options.onChange();
   }
+}
+
+function isSameHost(a: LeaseAttrs, b: LeaseAttrs): boolean {
+  return a.publicIP === b.publicIP && a.publicIPv6 === b.publicIPv6;
 }
 
 function disputedError({ key, attrs, value }: Kept, seen: KeyValue): KerseyError {
