@@ -85,11 +85,14 @@ async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: 
         notifier.ready();
         notifier.status(briefText(started.brief()));
       };
+      const onEnded = (): void => {
+        node = undefined;
+      };
       const onWaiting = (reason: KerseyError): void => {
         notifier.status(`waiting: ${reason.line}`);
       };
       const parts = { version: version(), store, wish, engine, subnetFile, runDir, warnings, log };
-      await serveNode({ ...parts, onStarted, onWaiting }, signal);
+      await serveNode({ ...parts, onStarted, onEnded, onWaiting }, signal);
     } finally {
       stop();
       await store.close();
