@@ -252,7 +252,7 @@ t.test(
     await awaitCondition('the status', () => heard().includes(`STATUS=forwarding, ${address}/24, 0 peers`));
     const beats = (): number => heard().filter((line) => line === 'WATCHDOG=1').length;
     const before = beats();
-    await awaitCondition('the watchdog', () => beats() >= before + 3);
+    await awaitCondition('the watchdog', () => beats() >= before + 3, { timeoutMs: 30_000 });
     t.equal(await d1.end(), 0);
     t.equal(heard().filter((line) => line === 'READY=1').length, 1);
     await awaitCondition('the end', () => heard().includes('STOPPING=1'));
