@@ -24,6 +24,10 @@ export const errorCodes = [
     code: 'CONFIG_MISSING',
     meaning: 'The store answers, but nobody has written the network configuration yet.',
   },
+  {
+    code: 'CONFIG_EXISTS',
+    meaning: 'The store has a network configuration already, and a new one would replace it.',
+  },
   { code: 'CONFIG_NETWORK_MISSING', meaning: 'The network configuration does not say which Network to use.' },
   {
     code: 'BACKEND_UNSUPPORTED',
@@ -45,11 +49,15 @@ export const errorCodes = [
   { code: 'STORE_CONFLICT', meaning: 'Somebody else changed the same entry of the store meanwhile.' },
   { code: 'STORE_LOCKED', meaning: 'Another process holds the lock of the store and does not give it back.' },
   { code: 'STORE_CLOSED', meaning: 'The store was used after it was closed.' },
+  { code: 'LEASE_MISSING', meaning: 'The store has no lease of that subnet.' },
   { code: 'SUBNETS_EXHAUSTED', meaning: 'Every subnet of the network is taken.' },
   { code: 'SUBNET_OVERLAP', meaning: 'Two leases, or a lease and a network of this host, share addresses.' },
   { code: 'TUN_MISSING', meaning: '/dev/net/tun is missing or cannot be used, so no device can be made.' },
   { code: 'PERMISSION', meaning: 'The kernel refused: a capability or a file permission is missing.' },
-  { code: 'PORT_IN_USE', meaning: 'Another socket already has the UDP port.' },
+  {
+    code: 'PORT_IN_USE',
+    meaning: 'Another socket already has the port, the UDP port of VXLAN or that of /healthz.',
+  },
   { code: 'DEVICE_TAKEN', meaning: 'A network device of that name exists and is not ours.' },
   { code: 'MTU_TOO_SMALL', meaning: 'The underlay leaves too little room for packets inside the tunnel.' },
   { code: 'IFACE_NOT_FOUND', meaning: 'No network interface fits what was asked for.' },

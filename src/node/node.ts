@@ -39,7 +39,7 @@ import { logPeerChanges } from './peer-changes.ts';
 import { Reclaim } from './reclaim.ts';
 import { Reconciler } from './reconcile.ts';
 import { nodeStatus } from './status.ts';
-import type { StoreState } from './status.ts';
+import type { NodeBrief, StoreState } from './status.ts';
 import { probeSubnetFile, readPreviousSubnets, subnetEnvOf, writeSubnetEnv } from './subnet-env.ts';
 import type { PreviousSubnets } from './subnet-env.ts';
 import { Undo } from './undo.ts';
@@ -51,6 +51,8 @@ export interface NodeOptions {
   readonly engine: EngineOptions;
   readonly subnetFile: string;
   readonly runDir: string;
+  /** What the operator asked for and does not get: part of the status for as long as the node runs. */
+  readonly warnings?: readonly string[];
   readonly log: Log;
   /** Why this node is started again with another subnet, in the same process. */
   readonly moved?: string | undefined;
@@ -106,6 +108,7 @@ export class Node {
   #moved: KerseyError | undefined;
   /** Why the kernel's events cannot be had. */
   #deaf: KerseyError | undefined;
+  #lookedAt = performance.now();
   readonly #reclaim: Reclaim;
   #end: NodeEnd = { kind: 'stopped' };
   /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
@@ -238,6 +241,24 @@ export class Node {
     });
   }
 
+  /** When the node last looked whether there is something to do, on the clock of performance.now(). */
+  get lookedAt(): number {
+    return this.#lookedAt;
+  }
+
+  /** The status in short, cheap enough to be asked every second. */
+  brief(): NodeBrief {
+    const { reconciler } = this.#parts;
+    const overlays = this.#desired?.overlays ?? [];
+    const forwards = overlays.every(({ family }) => reconciler.engine(family)?.state().kind === 'running');
+    return {
+      own: this.#own,
+      peers: Math.max(0, ...overlays.map(({ peers }) => peers.length)),
+      ready: overlays.length > 0 && forwards && this.#writtenMtu !== undefined,
+      problems: this.#notices.problems,
+    };
+  }
+
   #takeEvent(event: StoreEvent): void {
     if (event.kind === 'leases') {
       this.#takeLeases(event.leases, event.warnings);
@@ -255,6 +276,7 @@ export class Node {
   }
 
   #tick(): void {
+    this.#lookedAt = performance.now();
     this.#last.dirty ||= this.#hasNews();
     const { end, cost, dirty } = this.#last;
     const due = dirty ? 0 : this.#notices.problems.length > 0 ? retryPeriod : fullPeriod;
@@ -277,7 +299,7 @@ export class Node {
     this.#last.dirty = false;
     const problems: KerseyError[] = [];
     const others: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
-    const warnings: string[] = [];
+    const warnings = [...(this.#parts.options.warnings ?? [])];
     const step = (action: () => void, into = problems): void => {
       try {
         action();

@@ -15,6 +15,8 @@ import type { NodeOptions } from './node.ts';
 export interface ServeOptions extends Omit<NodeOptions, 'moved'> {
   /** Told of every node that forwards. */
   readonly onStarted: (node: Node) => void;
+  /** Told when it is gone again. */
+  readonly onEnded?: () => void;
   /** Told why there is none yet, as often as it is logged. */
   readonly onWaiting?: (reason: KerseyError) => void;
 }
@@ -49,6 +51,7 @@ export async function serveNode(options: ServeOptions, signal: AbortSignal): Pro
       log.error(`${end.reason.line}: changing over to another subnet`, { code: end.reason.code });
       moved = movedText(end.reason, node, store.description);
     } finally {
+      options.onEnded?.();
       await node.close();
     }
   }

@@ -30,6 +30,15 @@ export interface NodeSnapshot {
   readonly warnings: readonly string[];
 }
 
+/** What a probe or a service manager wants to know. */
+export interface NodeBrief {
+  readonly own: Lease;
+  readonly peers: number;
+  /** Whether packets are forwarded and the subnet file is written. */
+  readonly ready: boolean;
+  readonly problems: readonly KerseyError[];
+}
+
 /** What the kernel would do, done in this process. */
 const why = 'VXLAN in userspace, which needs no vxlan module';
 

@@ -8,7 +8,6 @@
 // Leases here do not expire. Renewing would mean writing the file again and again for nobody; a host that is gone for
 // good is taken out by hand.
 
-import { realpath } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { JsonObject } from '../../config/json.ts';
 import { parseNetworkConfig } from '../../config/network.ts';
@@ -24,9 +23,8 @@ import { allocationRequest, wantedAttrs } from '../wanted.ts';
 import { fileChanges } from './changes.ts';
 import { documentText, readDocument } from './document.ts';
 import type { StoreDocument } from './document.ts';
-import { withFileLock } from './lock.ts';
+import { editFile } from './edit.ts';
 import type { Lock } from './lock.ts';
-import { replaceFile } from './replace.ts';
 
 export interface FileStoreOptions {
   readonly lock: Lock;
@@ -115,17 +113,10 @@ export class FileStore implements SubnetManager {
 
   async #write(want: AcquireRequest, signal: AbortSignal | undefined): Promise<Lease> {
     const stop = AbortSignal.any([this.#closed.signal, ...(signal === undefined ? [] : [signal])]);
-    // The file itself, not a link to it: it is what gets replaced, and all who use it must lock the same lock.
-    const file = await realpath(this.#path).catch(() => this.#path);
     const lock = { lock: this.#options.lock, timeout: this.#options.lockTimeout ?? 10_000, signal: stop };
-    return withFileLock(file, lock, async () => {
-      for (;;) {
-        stop.throwIfAborted();
-        const document = await readDocument(file);
-        const { lease, leases } = this.#claim(document, want);
-        if (leases === undefined) return lease;
-        if (await replaceFile(file, documentText(document, leases), document.identity)) return lease;
-      }
+    return editFile(this.#path, lock, (document) => {
+      const { lease, leases } = this.#claim(document, want);
+      return { result: lease, text: leases && documentText(document, { leases }) };
     });
   }
 
