@@ -1,5 +1,6 @@
 // @ts-check
-// TypeScript of proto/etcd.proto, which is committed: building Kersey needs no generator.
+// TypeScript of proto/etcd.proto, which is committed: building Kersey needs no generator. Making it anew needs protoc
+// (Debian: protobuf-compiler).
 //
 //     node scripts/generate-proto.mjs            writes src/store/etcd/gen/
 //     node scripts/generate-proto.mjs --check    fails when that is not what would be written
@@ -17,13 +18,15 @@ const PROTO = path.join(ROOT, 'proto');
 const GENERATED = path.join(ROOT, 'src/store/etcd/gen');
 const FILE = 'etcd_pb.ts';
 
+const OPTIONS = 'target=ts,import_extension=none,erasable_syntax=true';
+
 /** @param {string} out a folder @returns {boolean} whether it has the file now */
 function generate(out) {
-  const bin = path.join(ROOT, 'node_modules/.bin');
-  // buf finds its plugin, and the plugin its Node, by PATH.
-  const PATH = [bin, path.dirname(process.execPath), process.env['PATH'] ?? ''].join(':');
-  const buf = [path.join(ROOT, 'node_modules/@bufbuild/buf/bin/buf'), 'generate', '--output', out];
-  return runQuietly(process.execPath, buf, { cwd: PROTO, env: { ...process.env, PATH } });
+  const plugin = path.join(ROOT, 'node_modules/.bin/protoc-gen-es');
+  // The plugin finds its Node by PATH.
+  const PATH = [path.dirname(process.execPath), process.env['PATH'] ?? ''].join(':');
+  const args = [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${out}`, `--es_opt=${OPTIONS}`, 'etcd.proto'];
+  return runQuietly('protoc', args, { cwd: PROTO, env: { ...process.env, PATH } });
 }
 
 /** @returns {boolean} whether the committed file is what the generator makes */

@@ -12,7 +12,7 @@ import { nodeHeaders } from './node.mjs';
 import { runQuietly, say } from './quiet.mjs';
 import { withoutServices } from './services.mjs';
 
-/** @typedef {'build' | 'demo' | 'bench' | 'test' | 'fuzz'} Purpose */
+/** @typedef {'build' | 'demo' | 'bench' | 'test' | 'check' | 'fuzz'} Purpose */
 
 /**
  * @typedef {object} SystemPackage
@@ -55,6 +55,7 @@ export const SYSTEM_PACKAGES = [
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
   { name: 'etcd-server', use: 'is the etcd of the tests', purpose: 'test', present: () => program('etcd') },
   { name: 'etcd-client', use: 'writes to etcd', purpose: 'test', present: () => program('etcdctl') },
+  { name: 'protobuf-compiler', use: 'compiles proto/', purpose: 'check', present: () => program('protoc') },
   { name: 'openssl', use: 'makes certificates', purpose: 'test', present: () => program('openssl') },
 ];
 
