@@ -66,7 +66,7 @@ export type NodeEnd =
 /** How often the kernel's events are looked at, in milliseconds. */
 const eventPeriod = 250;
 /** After how long everything is compared anew without any event, in milliseconds. */
-const fullPeriod = 10_000;
+const fullPeriod = 30_000;
 /** The same while something is wrong, in milliseconds. */
 const retryPeriod = 1000;
 /** Of its time, how much a node may spend comparing when events never cease; but it never waits longer than this. */
