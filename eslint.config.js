@@ -13,7 +13,7 @@ const manifest = /** @type {{ dependencies: Record<string, string> }} */ (
 );
 
 export default defineConfig(
-  { ignores: ['dist/', 'build/', 'prebuilds/', '.tap/', '.cache/'] },
+  { ignores: ['dist/', 'build/', 'prebuilds/', '.tap/', '.cache/', 'src/store/etcd/gen/'] },
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,
   {

@@ -29,7 +29,7 @@
       "native/engine/vxlan.c",
       "native/engine/worker.c"
     ],
-    "system_sources": ["native/system/lock.c", "native/system/netlink.c"],
+    "system_sources": ["native/system/lock.c", "native/system/netlink.c", "native/system/notify.c"],
     "addon_sources": ["native/addon/addon.cc", "native/bench/microbench.c"]
   }
 }

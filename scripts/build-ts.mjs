@@ -31,8 +31,10 @@ export function buildTypeScript() {
   const tsc = path.join(ROOT, 'node_modules/typescript/bin/tsc');
   if (!runQuietly(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: ROOT })) return false;
   prune(DIST);
-  const main = path.join(DIST, 'cli/main.js');
-  if (existsSync(main)) chmodSync(main, 0o755); // "bin" in package.json
+  for (const program of ['cli/main.js', 'cli/flanneld.js']) {
+    const file = path.join(DIST, program);
+    if (existsSync(file)) chmodSync(file, 0o755); // "bin" in package.json
+  }
   writeFileSync(STAMP, '');
   utimesSync(STAMP, began, began);
   return true;

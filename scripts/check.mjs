@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
 
+import { generatedIsFresh } from './generate-proto.mjs';
 import { checkNativeIncludes } from './lint/native-includes.mjs';
 import { ROOT } from './setup/root.mjs';
 
@@ -27,6 +28,7 @@ const checks = [
   ['types', () => node('node_modules/typescript/bin/tsc', '--noEmit')],
   ['lint', () => node('node_modules/eslint/bin/eslint.js', '--max-warnings=0', '.')],
   ['includes in native/', nativeIncludes],
+  ['code generated from proto/', generatedIsFresh],
   ['format', () => node('node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.')],
   ['format of C', () => node('scripts/format-c.mjs', '--check')],
 ];

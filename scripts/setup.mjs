@@ -6,7 +6,7 @@
 //     node scripts/setup.mjs dev        to test: as runtime, and what the tests use
 //     node scripts/setup.mjs native     for the C tests: Debian packages only
 //     node scripts/setup.mjs fuzz       for libFuzzer: Debian packages only
-//     node scripts/setup.mjs check      to check types, lint and formats: node_modules only
+//     node scripts/setup.mjs check      to check types, lint and formats: node_modules, and protoc
 //     node scripts/setup.mjs prepare    what npm runs after an install by hand: builds, never calls apt or npm
 //
 // Everything is decided by looking (is the program there? is a source newer?), nothing by remembering, so it
@@ -34,7 +34,7 @@ const MODES = {
   dev: { purposes: ['build', 'demo', 'test'], modules: true, oracle: true, build: true },
   native: { purposes: ['build', 'test'], modules: false, oracle: false, build: false },
   fuzz: { purposes: ['build', 'test', 'fuzz'], modules: false, oracle: false, build: false },
-  check: { purposes: [], modules: true, oracle: false, build: false },
+  check: { purposes: ['check'], modules: true, oracle: false, build: false },
   prepare: { purposes: [], modules: false, oracle: false, build: true },
 };
 

@@ -21,6 +21,7 @@ extern "C" {
 #include "../engine/engine.h"
 #include "../system/lock.h"
 #include "../system/netlink.h"
+#include "../system/notify.h"
 }
 
 namespace {
@@ -471,6 +472,20 @@ void unlock(const CallbackInfo &info) {
         throw_errno(info.Env(), "unlock", err);
 }
 
+void notify(const CallbackInfo &info) {
+    Env env = info.Env();
+    if (info.Length() < 2 || !info[0].IsString() || !info[1].IsString()) {
+        TypeError::New(env, "expected a path and a message").ThrowAsJavaScriptException();
+        return;
+    }
+    std::string path = info[0].As<String>(), message = info[1].As<String>();
+    int err = path.find('\0') == std::string::npos
+                  ? ky_notify(path.c_str(), message.data(), message.size())
+                  : -EINVAL;
+    if (err != 0)
+        throw_errno(env, "notify", err);
+}
+
 // ---- microbenchmarks ----
 
 Value microbenches(const CallbackInfo &info) {
@@ -515,6 +530,7 @@ Object init(Env env, Object exports) {
     exports.Set("netlinkClose", Function::New(env, netlink_close));
     exports.Set("tryLock", Function::New(env, try_lock));
     exports.Set("unlock", Function::New(env, unlock));
+    exports.Set("notify", Function::New(env, notify));
     exports.Set("microbenches", Function::New(env, microbenches));
     return exports;
 }

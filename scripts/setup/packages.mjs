@@ -10,8 +10,9 @@ import process from 'node:process';
 
 import { nodeHeaders } from './node.mjs';
 import { runQuietly, say } from './quiet.mjs';
+import { withoutServices } from './services.mjs';
 
-/** @typedef {'build' | 'demo' | 'bench' | 'test' | 'fuzz'} Purpose */
+/** @typedef {'build' | 'demo' | 'bench' | 'test' | 'check' | 'fuzz'} Purpose */
 
 /**
  * @typedef {object} SystemPackage
@@ -52,6 +53,10 @@ export const SYSTEM_PACKAGES = [
   { name: 'tshark', use: 'judges packets', purpose: 'test', present: () => program('tshark') },
   { name: 'nftables', use: 'loses packets', purpose: 'test', present: () => program('nft') },
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
+  { name: 'etcd-server', use: 'is the etcd of the tests', purpose: 'test', present: () => program('etcd') },
+  { name: 'etcd-client', use: 'writes to etcd', purpose: 'test', present: () => program('etcdctl') },
+  { name: 'protobuf-compiler', use: 'compiles proto/', purpose: 'check', present: () => program('protoc') },
+  { name: 'openssl', use: 'makes certificates', purpose: 'test', present: () => program('openssl') },
 ];
 
 /**
@@ -86,7 +91,7 @@ export function installPackages(missing) {
     runQuietly('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { env, quiet });
   const args = install.slice(1);
   // On a new machine the package lists are empty, on an old one they may name files that are gone.
-  if (apt(args, true) || (apt(['update']) && apt(args))) return true;
+  if (withoutServices(() => apt(args, true) || (apt(['update']) && apt(args)))) return true;
   process.stderr.write(`kersey: apt-get could not install ${names.join(' ')}; see above\n`);
   return false;
 }

@@ -5,18 +5,22 @@
 import { Command, CommanderError, Option } from 'commander';
 
 import { KerseyError } from '../errors.ts';
-import { collect, parseFeatures, parseOutput, parseWorkers } from './options.ts';
+import { configGet, configInit, configSet } from './config.ts';
+import type { ConfigGetOptions, ConfigInitOptions } from './config.ts';
+import { defaultStateDir } from '../store/etcd/store.ts';
+import { defaultRunDir, defaultSubnetFile } from './daemon.ts';
+import { leases, leasesRelease, leasesReserve, leasesWatch } from './leases.ts';
+import type { LeasesOptions, ReserveOptions } from './leases.ts';
+import { collect, parseFeatures, parseOutput, parseWorkers, wholeNumber } from './options.ts';
 import type { Output } from './options.ts';
 import { reportError } from './report-error.ts';
 import { status } from './status.ts';
 import type { StatusOptions } from './status.ts';
-import { defaultRunDir, defaultSubnetFile, up } from './up.ts';
+import { addStoreOptions } from './store-options.ts';
+import type { StoreFlags } from './store-options.ts';
+import { up } from './up.ts';
 import type { UpOptions } from './up.ts';
 import { version } from './version.ts';
-
-function output(): Option {
-  return new Option('-o, --output <format>', 'text or json').argParser(parseOutput).default('text');
-}
 
 function program(): Command {
   const kersey = new Command('kersey')
@@ -27,10 +31,8 @@ function program(): Command {
     .configureOutput({ writeErr: () => undefined })
     .exitOverride();
 
-  kersey
-    .command('up')
+  addStoreOptions(kersey.command('up'))
     .description('run a node in the foreground, until SIGINT or SIGTERM')
-    .requiredOption('--store <store>', 'where the network is kept: file:PATH')
     .option(
       '--iface <name or address>',
       'underlay interface; may be repeated, the first that fits counts',
@@ -42,6 +44,14 @@ function program(): Command {
     .option('--public-ipv6 <address>', 'IPv6 address that peers send to')
     .option('--subnet-file <path>', 'what container runtimes read', defaultSubnetFile)
     .option('--run-dir <path>', 'where the control socket is', defaultRunDir)
+    .option('--state-dir <path>', 'what a start without etcd is made from', defaultStateDir)
+    .option('--healthz-ip <address>', 'where /healthz and /readyz are served', '0.0.0.0')
+    .option(
+      '--healthz-port <number>',
+      'the port of it; 0 is off',
+      wholeNumber('--healthz-port', 0, 65_535),
+      0,
+    )
     .option('--disable <features>', 'kernel features not to use, separated by commas', parseFeatures)
     .option('--workers <number>', 'receive queues, each with two threads (default: 1)', parseWorkers)
     .option('--allow-unknown-sources', 'let in frames from hosts without a lease', false)
@@ -56,6 +66,9 @@ function program(): Command {
     .addOption(output())
     .action((options: StatusOptions) => status(options));
 
+  addConfigCommands(kersey.command('config').description('the network configuration in the store'));
+  addLeasesCommands(kersey.command('leases').description('who holds which subnet'));
+
   kersey
     .command('demo')
     .description('build hosts as network namespaces, join them, measure, and remove everything')
@@ -68,10 +81,73 @@ function program(): Command {
   return kersey;
 }
 
+function addConfigCommands(config: Command): void {
+  addStoreOptions(config.command('get'))
+    .description('print it as it stands; as JSON, checked and with every default')
+    .addOption(output())
+    .action((options: ConfigGetOptions) => configGet(options));
+
+  addStoreOptions(config.command('set'))
+    .description('check it and write it')
+    .argument('<file>', 'the configuration as JSON; - is the standard input')
+    .action((file: string, options: StoreFlags) => configSet(file, options));
+
+  addStoreOptions(config.command('init'))
+    .description('write the first one')
+    .option('--network <subnet>', 'all subnets of hosts are inside it: 10.5.0.0/16')
+    .option(
+      '--subnet-len <bits>',
+      "prefix length of a host's subnet (default: 24)",
+      wholeNumber('--subnet-len', 1, 30),
+    )
+    .option('--subnet-min <address>', 'the first subnet that is leased')
+    .option('--subnet-max <address>', 'the last one')
+    .option('--ipv6-network <subnet>', 'the same for IPv6: fd00:5::/48')
+    .option('--ipv6-subnet-len <bits>', '(default: 64)', wholeNumber('--ipv6-subnet-len', 1, 126))
+    .option('--backend <type>', 'how packets travel', 'vxlan')
+    .option('--vni <number>', '(default: 1)', wholeNumber('--vni', 0, 0xffffff))
+    .option('--port <number>', 'UDP port (default: 8472)', wholeNumber('--port', 1, 65_535))
+    .option(
+      '--mtu <bytes>',
+      'MTU of the underlay (default: that of the interface)',
+      wholeNumber('--mtu', 1, 65_535),
+    )
+    .option('--force', 'replace the one that is there', false)
+    .action((options: ConfigInitOptions) => configInit(options));
+}
+
+function addLeasesCommands(command: Command): void {
+  addStoreOptions(command.command('list', { isDefault: true }))
+    .description('print the table')
+    .addOption(output())
+    .action((options: LeasesOptions) => leases(options));
+
+  addStoreOptions(command.command('watch'))
+    .description('print what is there and then every change, one a line')
+    .addOption(output())
+    .action((options: LeasesOptions) => leasesWatch(options));
+
+  addStoreOptions(command.command('reserve'))
+    .description('keep a subnet for a host, without an end')
+    .argument('<subnet>', '10.5.1.0/24, or 10.5.1.0/24,fd00:5:1::/64')
+    .option('--public-ip <address>', 'the address that the host is known by')
+    .option('--public-ipv6 <address>', 'its IPv6 address')
+    .action((subnet: string, options: ReserveOptions) => leasesReserve(subnet, options));
+
+  addStoreOptions(command.command('release'))
+    .description("remove a lease, whoever's it is")
+    .argument('<subnet>')
+    .action((subnet: string, options: StoreFlags) => leasesRelease(subnet, options));
+}
+
+function output(): Option {
+  return new Option('-o, --output <format>', 'text or json').argParser(parseOutput).default('text');
+}
+
 /** @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
+  const kersey = program();
   try {
-    const kersey = program();
     if (argv.length === 0) {
       const remedy = 'run `kersey demo` to see it work, or `kersey --help`';
       throw new KerseyError('USAGE', 'no command was given', { remedy });
@@ -82,12 +158,23 @@ async function main(argv: readonly string[]): Promise<number> {
     if (!(error instanceof CommanderError)) return reportError(error);
     // Help and version are thrown as well.
     if (error.exitCode === 0) return 0;
-    const message = error.message.replace(/^error: /, '');
-    const command =
-      /^[a-z]+$/.test(argv[0] ?? '') && error.code !== 'commander.unknownCommand' ? `${argv[0] ?? ''} ` : '';
-    const remedy = `see \`kersey ${command}--help\``;
+    const message =
+      error.code === 'commander.help' ? 'no subcommand was given' : error.message.replace(/^error: /, '');
+    const remedy = `see \`${[...commandOf(kersey, argv), '--help'].join(' ')}\``;
     return reportError(new KerseyError('USAGE', message, { remedy, cause: error }));
   }
+}
+
+/** The words of the command line that name a command: `kersey config set`. */
+function commandOf(kersey: Command, argv: readonly string[]): readonly string[] {
+  const names = [kersey.name()];
+  let command: Command | undefined = kersey;
+  for (const word of argv) {
+    command = command.commands.find((candidate) => candidate.name() === word);
+    if (command === undefined) break;
+    names.push(word);
+  }
+  return names;
 }
 
 // What nobody has caught ends the process; the kernel removes the device with it.

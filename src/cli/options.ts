@@ -22,6 +22,17 @@ export function parseWorkers(text: string): number {
   });
 }
 
+/** For an option that is a whole number of that range. */
+export function wholeNumber(flag: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+    if (value >= min && value <= max) return value;
+    throw new KerseyError('USAGE', `${flag} ${text} is not a number that it takes`, {
+      remedy: `write a whole number from ${min} to ${max}`,
+    });
+  };
+}
+
 /** May be given several times; each is a comma list. */
 export function parseFeatures(text: string, before: readonly Feature[] = []): readonly Feature[] {
   const names = text.split(',').map((name) => name.trim());

@@ -1,6 +1,6 @@
 /**
- * The native library's functions as native/addon/addon.cc exports them. Only src/engine, src/netlink and
- * src/store use them; they turn what these throw into KerseyErrors.
+ * The native library's functions as native/addon/addon.cc exports them. Only src/engine, src/netlink,
+ * src/observe and src/store use them; they turn what these throw into KerseyErrors.
  */
 
 /** What the addon throws: the step that failed and the errno. */
@@ -107,6 +107,9 @@ export interface Native {
   /** flock(2), exclusive and without waiting. Whether the lock was had. */
   tryLock(fd: number): boolean;
   unlock(fd: number): void;
+
+  /** One datagram to a UNIX socket, by its path or '@' and its abstract name, without waiting (EAGAIN). */
+  notify(path: string, message: string): void;
 
   microbenches(): readonly Microbench[];
 }

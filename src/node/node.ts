@@ -9,7 +9,8 @@
 //
 // Once started, nothing ends the node but its signal. A store that cannot be read, a route that is refused, an MTU that
 // has become too small: the last good state stays in force, the problem is logged once and shown in the status, and is
-// gone from there when it is gone.
+// gone from there when it is gone. The one exception is a subnet that a shared store has given to another host: then the
+// node ends as 'moved', and whoever runs it (serve.ts) starts it again with a new one.
 //
 // Not handled: another underlay interface or address than at start, and changes of the network config (restart).
 
@@ -35,10 +36,11 @@ import type { Underlay, UnderlayWish } from './iface.ts';
 import { Notices } from './notices.ts';
 import { judgeOwnLease, movedError } from './own-lease.ts';
 import { logPeerChanges } from './peer-changes.ts';
+import { Reclaim } from './reclaim.ts';
 import { Reconciler } from './reconcile.ts';
 import { nodeStatus } from './status.ts';
-import type { StoreState } from './status.ts';
-import { probeSubnetFile, readPreviousSubnets, writeSubnetEnv } from './subnet-env.ts';
+import type { NodeBrief, StoreState } from './status.ts';
+import { probeSubnetFile, readPreviousSubnets, subnetEnvOf, writeSubnetEnv } from './subnet-env.ts';
 import type { PreviousSubnets } from './subnet-env.ts';
 import { Undo } from './undo.ts';
 
@@ -49,13 +51,22 @@ export interface NodeOptions {
   readonly engine: EngineOptions;
   readonly subnetFile: string;
   readonly runDir: string;
+  /** What the operator asked for and does not get: part of the status for as long as the node runs. */
+  readonly warnings?: readonly string[];
   readonly log: Log;
+  /** Why this node is started again with another subnet, in the same process. */
+  readonly moved?: string | undefined;
 }
+
+export type NodeEnd =
+  | { readonly kind: 'stopped' }
+  /** Our subnet is another's; a new start gets a new one. */
+  | { readonly kind: 'moved'; readonly reason: KerseyError };
 
 /** How often the kernel's events are looked at, in milliseconds. */
 const eventPeriod = 250;
 /** After how long everything is compared anew without any event, in milliseconds. */
-const fullPeriod = 10_000;
+const fullPeriod = 30_000;
 /** The same while something is wrong, in milliseconds. */
 const retryPeriod = 1000;
 /** Of its time, how much a node may spend comparing when events never cease; but it never waits longer than this. */
@@ -73,8 +84,10 @@ interface Parts {
   readonly reconciler: Reconciler;
   readonly notices: Notices;
   readonly stop: AbortController;
-  readonly claim: (facts: HostFacts, previous: PreviousSubnets, signal: AbortSignal) => Promise<Lease>;
+  readonly claim: Claimer;
 }
+
+type Claimer = (facts: HostFacts, previous: PreviousSubnets, signal: AbortSignal) => Promise<Lease>;
 
 export class Node {
   readonly #parts: Parts;
@@ -95,7 +108,9 @@ export class Node {
   #moved: KerseyError | undefined;
   /** Why the kernel's events cannot be had. */
   #deaf: KerseyError | undefined;
-  #reclaiming = false;
+  #lookedAt = performance.now();
+  readonly #reclaim: Reclaim;
+  #end: NodeEnd = { kind: 'stopped' };
   /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
   #last = { end: 0, cost: 0, dirty: false };
 
@@ -105,6 +120,7 @@ export class Node {
     this.#facts = facts;
     this.#notices = parts.notices;
     this.#stored = parts.options.store.watch(parts.stop.signal)[Symbol.asyncIterator]();
+    this.#reclaim = new Reclaim((previous) => parts.claim(this.#facts, previous, parts.stop.signal));
   }
 
   /** Resolves when the node forwards. @throws KerseyError, with everything undone */
@@ -142,14 +158,15 @@ export class Node {
 
       const vtepMacs = new Map<Family, string>();
       const ensureEngine = reconciler.ensureEngine.bind(reconciler);
-      const claim: Parts['claim'] = (now, previous, until) =>
+      const claim: Claimer = (now, previous, until) =>
         claimLease(
           { store, config, underlay, facts: now, options: options.engine, previous, ensureEngine, vtepMacs },
           until,
         );
       probeSubnetFile(options.subnetFile);
       const own = await claim(facts, readPreviousSubnets(options.subnetFile), signal);
-      assertNetworkFits(config, facts, own);
+      // After a change-over the containers' bridge still has its old address: that is a problem, not a refusal.
+      if (options.moved === undefined) assertNetworkFits(config, facts, own);
 
       const stop = new AbortController();
       undo.add(() => {
@@ -176,8 +193,8 @@ export class Node {
     if (problem !== undefined) throw problem;
   }
 
-  /** Keeps the host as the store says until the signal aborts. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Keeps the host as the store says until the signal aborts, or our subnet is lost for good. */
+  async run(signal: AbortSignal): Promise<NodeEnd> {
     const { stop } = this.#parts;
     const end = (): void => {
       stop.abort();
@@ -193,6 +210,7 @@ export class Node {
         if (event.done === true) break;
         this.#takeEvent(event.value);
       }
+      return signal.aborted ? { kind: 'stopped' } : this.#end;
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', end);
@@ -213,6 +231,7 @@ export class Node {
       store: this.#store,
       leases: this.#leases,
       own: this.#own,
+      term: options.store.health().term,
       underlay,
       facts: this.#facts,
       desired: this.#desired ?? { overlays: [], mtu: 0, warnings: [] },
@@ -220,6 +239,24 @@ export class Node {
       problems: this.#notices.problems,
       warnings: this.#notices.warnings,
     });
+  }
+
+  /** When the node last looked whether there is something to do, on the clock of performance.now(). */
+  get lookedAt(): number {
+    return this.#lookedAt;
+  }
+
+  /** The status in short, cheap enough to be asked every second. */
+  brief(): NodeBrief {
+    const { reconciler } = this.#parts;
+    const overlays = this.#desired?.overlays ?? [];
+    const forwards = overlays.every(({ family }) => reconciler.engine(family)?.state().kind === 'running');
+    return {
+      own: this.#own,
+      peers: Math.max(0, ...overlays.map(({ peers }) => peers.length)),
+      ready: overlays.length > 0 && forwards && this.#writtenMtu !== undefined,
+      problems: this.#notices.problems,
+    };
   }
 
   #takeEvent(event: StoreEvent): void {
@@ -239,6 +276,7 @@ export class Node {
   }
 
   #tick(): void {
+    this.#lookedAt = performance.now();
     this.#last.dirty ||= this.#hasNews();
     const { end, cost, dirty } = this.#last;
     const due = dirty ? 0 : this.#notices.problems.length > 0 ? retryPeriod : fullPeriod;
@@ -255,25 +293,33 @@ export class Node {
     }
   }
 
-  /** The one way in which anything changes, whatever happened. @returns what is wrong */
+  /** The one way in which anything changes, whatever happened. @returns what could not be made as it should be */
   #reconcile(): readonly KerseyError[] {
     const start = performance.now();
     this.#last.dirty = false;
-    const problems: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
-    const warnings: string[] = [];
-    const step = (action: () => void): void => {
+    const problems: KerseyError[] = [];
+    const others: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
+    const warnings = [...(this.#parts.options.warnings ?? [])];
+    const step = (action: () => void, into = problems): void => {
       try {
         action();
       } catch (error) {
-        problems.push(KerseyError.from(error));
+        into.push(KerseyError.from(error));
       }
     };
     step(() => {
-      this.#judgeStore(problems, warnings);
+      this.#judgeStore(others, warnings);
     });
     step(() => {
       this.#want(warnings);
     });
+    const { config, options } = this.#parts;
+    if (options.moved !== undefined) {
+      warnings.push(options.moved);
+      step(() => {
+        assertNetworkFits(config, this.#facts, this.#own);
+      }, others);
+    }
     // When the wish could not be made up, the last one stays in force.
     const desired = this.#desired;
     if (desired !== undefined) {
@@ -286,7 +332,7 @@ export class Node {
       }
       warnings.push(...desired.warnings);
     }
-    this.#notices.replace(problems, warnings);
+    this.#notices.replace([...others, ...problems], warnings);
     const end = performance.now();
     this.#last.end = end;
     this.#last.cost = end - start;
@@ -294,43 +340,44 @@ export class Node {
   }
 
   #judgeStore(problems: KerseyError[], warnings: string[]): void {
+    const { store } = this.#parts.options;
+    const health = store.health();
+    problems.push(...health.problems);
+    warnings.push(...health.warnings);
     if (this.#store.kind === 'unreadable') {
       problems.push(this.#store.error);
       warnings.push('the store cannot be read: forwarding goes on with the leases that were last read');
       return;
     }
     warnings.push(...this.#store.warnings);
+    // What another daemon writes in our name is neither taken over nor fought.
+    if (health.disputed) return;
     const judged = judgeOwnLease(this.#own, this.#leases);
     if (judged.kind === 'held') {
       this.#own = judged.lease;
       this.#moved = undefined;
+      this.#reclaim.over();
     } else if (judged.kind === 'taken') {
+      if (store.shared) this.#leave(judged.problem);
       problems.push(judged.problem);
     } else if (this.#moved !== undefined) {
       problems.push(this.#moved);
     } else {
       warnings.push('our lease is missing from the store; claiming it again');
-      void this.#reclaim();
+      if (this.#reclaim.failure !== undefined) problems.push(this.#reclaim.failure);
+      this.#reclaim.attempt(this.#own, (now) => {
+        // The store tells of the new entry, and that leads to the next comparison.
+        if (isOwn(now, this.#own)) return;
+        this.#moved = movedError(this.#own, now);
+        if (store.shared) this.#leave(this.#moved);
+      });
     }
   }
 
-  async #reclaim(): Promise<void> {
-    if (this.#reclaiming) return;
-    this.#reclaiming = true;
-    const { claim, stop, options } = this.#parts;
-    try {
-      const { subnet, subnet6: ipv6Subnet } = this.#own;
-      const previous = { ...(subnet && { subnet }), ...(ipv6Subnet && { ipv6Subnet }) };
-      const now = await claim(this.#facts, previous, stop.signal);
-      // The store tells of the new entry, and that leads to the next comparison.
-      if (!isOwn(now, this.#own)) this.#moved = movedError(this.#own, now);
-    } catch (error) {
-      if (!stop.signal.aborted) {
-        options.log.warn(`the lease could not be claimed again: ${KerseyError.from(error).line}`);
-      }
-    } finally {
-      this.#reclaiming = false;
-    }
+  /** Ends run(): the subnet that this node was built for is not ours any more. */
+  #leave(reason: KerseyError): void {
+    this.#end = { kind: 'moved', reason };
+    this.#parts.stop.abort();
   }
 
   /** Brings #facts and #desired up to date. */
@@ -363,15 +410,7 @@ export class Node {
   #writeSubnetFile({ mtu }: Desired): void {
     if (this.#writtenMtu === mtu) return;
     const { config, options } = this.#parts;
-    const { subnet, subnet6 } = this.#own;
-    writeSubnetEnv(options.subnetFile, {
-      ...(config.network && { network: config.network }),
-      ...(subnet && { subnet }),
-      ...(config.ipv6Network && { ipv6Network: config.ipv6Network }),
-      ...(subnet6 && { ipv6Subnet: subnet6 }),
-      mtu,
-      ipMasq: false,
-    });
+    writeSubnetEnv(options.subnetFile, subnetEnvOf(config, this.#own, mtu));
     this.#writtenMtu = mtu;
   }
 }

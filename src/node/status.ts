@@ -5,6 +5,7 @@ import type { KerseyError } from '../errors.ts';
 import { formatCidr } from '../net/cidr.ts';
 import type { OverlayStatus, Status } from '../observe/status.ts';
 import type { Lease } from '../store/lease.ts';
+import type { LeaseTerm } from '../store/subnet-manager.ts';
 import type { Desired, DesiredOverlay, HostFacts } from './desired.ts';
 import type { Underlay } from './iface.ts';
 import type { EngineFace, Reconciler } from './reconcile.ts';
@@ -20,12 +21,22 @@ export interface NodeSnapshot {
   readonly store: StoreState;
   readonly leases: readonly Lease[];
   readonly own: Lease;
+  readonly term: LeaseTerm | undefined;
   readonly underlay: Underlay;
   readonly facts: HostFacts;
   readonly desired: Desired;
   readonly reconciler: Pick<Reconciler, 'engine' | 'repairs'>;
   readonly problems: readonly KerseyError[];
   readonly warnings: readonly string[];
+}
+
+/** What a probe or a service manager wants to know. */
+export interface NodeBrief {
+  readonly own: Lease;
+  readonly peers: number;
+  /** Whether packets are forwarded and the subnet file is written. */
+  readonly ready: boolean;
+  readonly problems: readonly KerseyError[];
 }
 
 /** What the kernel would do, done in this process. */
@@ -56,6 +67,8 @@ export function nodeStatus(node: NodeSnapshot): Status {
       subnet6: own.subnet6 ? formatCidr(own.subnet6) : null,
       publicIP: own.attrs.publicIP,
       publicIPv6: own.attrs.publicIPv6,
+      expires: node.term?.expires.toISOString() ?? null,
+      renewal: node.term?.renewal.toISOString() ?? null,
     },
     underlay: {
       iface: underlay.link.name,

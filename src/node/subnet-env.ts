@@ -22,11 +22,13 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 
+import type { NetworkConfig } from '../config/network.ts';
 import { errnoName, errnoText, KerseyError } from '../errors.ts';
 import { formatCidr, tryParseCidr } from '../net/cidr.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Family } from '../net/ip.ts';
+import type { LeaseSubnets } from '../store/lease.ts';
 
 export interface SubnetEnv {
   readonly network?: Cidr;
@@ -41,6 +43,21 @@ export interface SubnetEnv {
 export interface PreviousSubnets {
   readonly subnet?: Cidr;
   readonly ipv6Subnet?: Cidr;
+}
+
+export function subnetEnvOf(
+  config: NetworkConfig,
+  { subnet, subnet6 }: LeaseSubnets,
+  mtu: number,
+): SubnetEnv {
+  return {
+    ...(config.network && { network: config.network }),
+    ...(subnet && { subnet }),
+    ...(config.ipv6Network && { ipv6Network: config.ipv6Network }),
+    ...(subnet6 && { ipv6Subnet: subnet6 }),
+    mtu,
+    ipMasq: false,
+  };
 }
 
 export function formatSubnetEnv(env: SubnetEnv): string {

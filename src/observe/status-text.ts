@@ -52,9 +52,10 @@ function facts({ dataplane, lease, underlay, store }: Status, { now }: TextOptio
   const subnets = [lease.subnet, lease.subnet6].filter((subnet) => subnet !== null).join(' and ');
   const known = [lease.publicIP, lease.publicIPv6].filter((ip) => ip !== null).join(' and ');
   const addresses = [underlay.address, underlay.address6].filter((ip) => ip !== null).join(' and ');
+  const term = lease.expires === null ? '' : `, until ${lease.expires}`;
   return columns([
     ['mode', `${dataplane.mode}: ${dataplane.why}`],
-    ['lease', `${subnets}, known to peers as ${known}`],
+    ['lease', `${subnets}, known to peers as ${known}${term}`],
     ['underlay', `${underlay.iface} ${addresses}, MTU ${underlay.mtu} (${underlay.why})`],
     [
       'store',

@@ -42,6 +42,10 @@ export interface LeaseStatus {
   readonly subnet6: string | null;
   readonly publicIP: string | null;
   readonly publicIPv6: string | null;
+  /** ISO 8601, UTC; null when it does not expire, or when that is not known. */
+  readonly expires: string | null;
+  /** When it is renewed next. ISO 8601, UTC. */
+  readonly renewal: string | null;
 }
 
 export interface UnderlayStatus {

@@ -47,7 +47,7 @@ export function allocate(
     ([4, 6] as const).every(
       (family) => pools[family] === undefined || inPool(pools[family], part(entry, family)),
     );
-  const mine = entries.filter((entry) => isOwn(entry, request));
+  const mine = entries.filter((entry) => isOwnEntry(entry, request));
   const own = mine.find(fits) ?? mine[0];
 
   const choose = (family: Family): Cidr | undefined => {
@@ -101,15 +101,17 @@ function drawFree(pool: SubnetPool, taken: readonly Cidr[], random: () => number
   const drawn = free[Math.floor(random() * free.length)];
   if (drawn !== undefined) return drawn;
   const { family } = pool.network;
+  const subnets = ((pool.max - pool.min) >> BigInt(addressBits(family) - pool.length)) + 1n;
   throw new KerseyError(
     'SUBNETS_EXHAUSTED',
     `every /${pool.length} subnet of ${formatCidr(pool.network)} from ${formatIp(family, pool.min)} to ` +
-      `${formatIp(family, pool.max)} is taken`,
+      `${formatIp(family, pool.max)} is taken (subnets: ${subnets}, leases: ${taken.length})`,
     { remedy: 'remove the leases of hosts that are gone, or widen the network' },
   );
 }
 
-function isOwn(entry: LeaseEntry, request: AllocationRequest): boolean {
+/** Whether the entry names the public address of the host. */
+export function isOwnEntry(entry: LeaseEntry, request: AllocationRequest): boolean {
   if (entry.attrs === undefined) return false;
   if (request.publicIP !== undefined) return entry.attrs.publicIP === request.publicIP;
   return request.publicIPv6 !== undefined && entry.attrs.publicIPv6 === request.publicIPv6;

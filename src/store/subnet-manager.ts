@@ -9,7 +9,14 @@ export interface SubnetManager {
   /** What the operator wrote, with the path made absolute: `file:/etc/kersey/network.json`. */
   readonly description: string;
 
-  /** The network configuration as it is now, validated. */
+  /**
+   * Whether others act on it without asking this host. Then a configuration that is missing is waited for, and a subnet
+   * that was given to another is gone: the node changes over to a new one. A file on this host is its operator's, whose
+   * mistakes are reported instead.
+   */
+  readonly shared: boolean;
+
+  /** The network configuration as it is now, validated. @throws KerseyError CONFIG_MISSING in a shared store */
   config(): Promise<NetworkConfig>;
 
   /**
@@ -24,8 +31,28 @@ export interface SubnetManager {
    */
   watch(signal: AbortSignal): AsyncIterable<StoreEvent>;
 
+  /** How it stands with the lease that was acquired; asked again and again. */
+  health(): StoreHealth;
+
   /** Ends all watches and everything that waits. */
   close(): Promise<void>;
+}
+
+export interface StoreHealth {
+  /** What is wrong with the lease or with keeping it. */
+  readonly problems: readonly KerseyError[];
+  /** What is odd but does not stand in the way. */
+  readonly warnings: readonly string[];
+  /** Another daemon writes to our lease: what it says is not to be taken over. */
+  readonly disputed: boolean;
+  /** undefined when the lease does not expire (a reservation, a store without expiry), or when that is not known. */
+  readonly term: LeaseTerm | undefined;
+}
+
+export interface LeaseTerm {
+  readonly expires: Date;
+  /** When the next renewal is due. */
+  readonly renewal: Date;
 }
 
 export interface AcquireRequest {

@@ -1,4 +1,4 @@
-// `kersey up` on a host of a lab, and what a test wants to know of it.
+// `kersey up` or `flanneld` on a host of a lab, and what a test wants to know of it.
 
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -13,20 +13,27 @@ import type { Status } from '../../src/observe/status.ts';
 /** The command line of this checkout's `kersey`. */
 export const kersey = nodeCommand('cli/main');
 
-export class Daemon {
+/** What a daemon writes, and where. */
+interface Files {
+  readonly runDir: string;
+  readonly subnetFile: string;
+  readonly stateDir: string;
+}
+
+class DaemonProcess {
   readonly host: Host;
   readonly process: Background;
   readonly runDir: string;
   readonly subnetFile: string;
 
   /** Starts it. `directory` holds its files; a later one with the same directory is the same node again. */
-  constructor(host: Host, storeFile: string, directory: string, more: readonly string[] = []) {
+  constructor(host: Host, directory: string, command: (files: Files) => readonly string[]) {
     this.host = host;
     this.runDir = path.join(directory, 'run');
     this.subnetFile = path.join(directory, 'subnet.env');
     mkdirSync(directory, { recursive: true });
-    const files = ['--subnet-file', this.subnetFile, '--run-dir', this.runDir];
-    this.process = host.spawn([...kersey, 'up', '--store', `file:${storeFile}`, ...files, ...more]);
+    const { runDir, subnetFile } = this;
+    this.process = host.spawn(command({ runDir, subnetFile, stateDir: path.join(directory, 'state') }));
   }
 
   /** Resolves with its status when it forwards; rejects with its last words when it ends instead. */
@@ -70,5 +77,27 @@ export class Daemon {
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     this.process.kill(signal);
     return this.process.exited;
+  }
+}
+
+/** `kersey up`. */
+export class Daemon extends DaemonProcess {
+  /** @param store `--store`, or the path of a store file */
+  constructor(host: Host, store: string, directory: string, more: readonly string[] = []) {
+    super(host, directory, ({ runDir, subnetFile, stateDir }) => [
+      ...[...kersey, 'up', '--store', store.startsWith('etcd:') ? store : `file:${store}`],
+      ...['--subnet-file', subnetFile, '--run-dir', runDir, '--state-dir', stateDir],
+      ...more,
+    ]);
+  }
+}
+
+/** `flanneld` with these flags, and `NAME=value` of its environment. */
+export class Flanneld extends DaemonProcess {
+  constructor(host: Host, directory: string, flags: readonly string[], environment: readonly string[] = []) {
+    super(host, directory, ({ runDir, subnetFile, stateDir }) => [
+      ...['env', `KERSEY_RUN_DIR=${runDir}`, `KERSEY_STATE_DIR=${stateDir}`, ...environment],
+      ...[...nodeCommand('cli/flanneld'), `--subnet-file=${subnetFile}`, ...flags],
+    ]);
   }
 }

@@ -51,9 +51,12 @@ export async function readDocument(path: string): Promise<StoreDocument> {
   };
 }
 
-/** The text of the document with other leases. */
-export function documentText(document: StoreDocument, leases: JsonObject): string {
-  return `${JSON.stringify({ ...document.root, leases }, null, 2)}\n`;
+/** The text of the document with other leases, or another configuration. */
+export function documentText(
+  document: Pick<StoreDocument, 'root'>,
+  change: { readonly leases: JsonObject } | { readonly config: JsonValue },
+): string {
+  return `${JSON.stringify({ ...document.root, ...change }, null, 2)}\n`;
 }
 
 /** Tells one state of a file from another without reading it. */

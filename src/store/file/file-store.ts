@@ -8,26 +8,23 @@
 // Leases here do not expire. Renewing would mean writing the file again and again for nobody; a host that is gone for
 // good is taken out by hand.
 
-import { realpath } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { JsonObject } from '../../config/json.ts';
 import { parseNetworkConfig } from '../../config/network.ts';
 import type { NetworkConfig } from '../../config/network.ts';
 import { KerseyError } from '../../errors.ts';
-import { formatIp, parseIp } from '../../net/ip.ts';
-import type { Family } from '../../net/ip.ts';
 import { allocate } from '../allocate.ts';
 import type { Allocation } from '../allocate.ts';
 import { decodeTable, encodeAttrs, foreignMembers, formatLeaseKey } from '../lease.ts';
 import type { Lease, LeaseAttrs, LeaseEntry } from '../lease.ts';
 import { refuseOverlaps, withoutOverlaps } from '../overlap.ts';
-import type { AcquireRequest, StoreEvent, SubnetManager } from '../subnet-manager.ts';
+import type { AcquireRequest, StoreEvent, StoreHealth, SubnetManager } from '../subnet-manager.ts';
+import { allocationRequest, wantedAttrs } from '../wanted.ts';
 import { fileChanges } from './changes.ts';
 import { documentText, readDocument } from './document.ts';
 import type { StoreDocument } from './document.ts';
-import { withFileLock } from './lock.ts';
+import { editFile } from './edit.ts';
 import type { Lock } from './lock.ts';
-import { replaceFile } from './replace.ts';
 
 export interface FileStoreOptions {
   readonly lock: Lock;
@@ -45,6 +42,7 @@ interface Claim {
 
 export class FileStore implements SubnetManager {
   readonly description: string;
+  readonly shared = false;
   readonly #path: string;
   readonly #options: FileStoreOptions;
   readonly #closed = new AbortController();
@@ -86,6 +84,10 @@ export class FileStore implements SubnetManager {
     }
   }
 
+  health(): StoreHealth {
+    return { problems: [], warnings: [], disputed: false, term: undefined };
+  }
+
   async close(): Promise<void> {
     this.#closed.abort();
   }
@@ -111,17 +113,10 @@ export class FileStore implements SubnetManager {
 
   async #write(want: AcquireRequest, signal: AbortSignal | undefined): Promise<Lease> {
     const stop = AbortSignal.any([this.#closed.signal, ...(signal === undefined ? [] : [signal])]);
-    // The file itself, not a link to it: it is what gets replaced, and all who use it must lock the same lock.
-    const file = await realpath(this.#path).catch(() => this.#path);
     const lock = { lock: this.#options.lock, timeout: this.#options.lockTimeout ?? 10_000, signal: stop };
-    return withFileLock(file, lock, async () => {
-      for (;;) {
-        stop.throwIfAborted();
-        const document = await readDocument(file);
-        const { lease, leases } = this.#claim(document, want);
-        if (leases === undefined) return lease;
-        if (await replaceFile(file, documentText(document, leases), document.identity)) return lease;
-      }
+    return editFile(this.#path, lock, (document) => {
+      const { lease, leases } = this.#claim(document, want);
+      return { result: lease, text: leases && documentText(document, { leases }) };
     });
   }
 
@@ -136,20 +131,9 @@ export class FileStore implements SubnetManager {
     const { entries } = decodeTable(Object.entries(document.leases));
     refuseOverlaps(entries, this.#path);
 
-    const request = {
-      ...want,
-      publicIP: config.enableIPv4 ? publicAddress(4, want.publicIP) : undefined,
-      publicIPv6: config.enableIPv6 ? publicAddress(6, want.publicIPv6) : undefined,
-    };
+    const request = allocationRequest(config, want);
     const allocation = allocate(config, entries, request, this.#options.random);
-    const had = allocation.own?.attrs;
-    const attrs: LeaseAttrs = {
-      publicIP: request.publicIP ?? null,
-      publicIPv6: request.publicIPv6 ?? null,
-      backendType: want.backendType,
-      ...(want.backendData && { backendData: want.backendData(had?.backendData) }),
-      ...(want.backendV6Data && { backendV6Data: want.backendV6Data(had?.backendV6Data) }),
-    };
+    const attrs = wantedAttrs(want, request, allocation.own?.attrs);
     const lease = { subnet: allocation.subnet, subnet6: allocation.subnet6, attrs };
     return { lease, leases: leasesWith(document.leases, allocation, lease) };
   }
@@ -168,13 +152,6 @@ export class FileStore implements SubnetManager {
       throw new KerseyError('STORE_CLOSED', `${this.description} was closed`, { remedy: 'open it again' });
     }
   }
-}
-
-function publicAddress(family: Family, text: string | undefined): string {
-  const ip = text === undefined ? undefined : parseIp(text);
-  if (ip?.family !== family)
-    throw new TypeError(`a lease with IPv${family} needs a public IPv${family} address`);
-  return formatIp(family, ip.value);
 }
 
 /** The leases with this one in the place of the host's own entry, or at the end; undefined when nothing changes. */

@@ -8,7 +8,7 @@
 // taken away by the next one instead of piling up.
 
 import { constants } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { link, open, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { KerseyError, errnoName, errnoText } from '../../errors.ts';
@@ -47,6 +47,37 @@ export async function replaceFile(file: string, text: string, expected: string):
       remedy: remedies[errnoName(error) ?? ''] ?? 'check the file system; the old content is untouched',
       cause: error,
     });
+  }
+  await syncDirectory(directory);
+  return true;
+}
+
+/**
+ * Makes the file, whole or not at all.
+ *
+ * @returns false, with nothing changed, when there is one
+ * @throws KerseyError STORE_UNWRITABLE, with nothing changed
+ */
+export async function createFile(file: string, text: string): Promise<boolean> {
+  const directory = path.dirname(file);
+  const temporary = path.join(directory, `.${path.basename(file)}.kersey-new`);
+  try {
+    await rm(temporary, { force: true });
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    await use(await open(temporary, flags, 0o644), async (handle) => {
+      await handle.writeFile(text);
+      await handle.sync();
+    });
+    // Unlike rename, this replaces nothing.
+    await link(temporary, file);
+  } catch (error) {
+    if (errnoName(error) === 'EEXIST') return false;
+    throw new KerseyError('STORE_UNWRITABLE', `${file} cannot be made: ${errnoText(error)}`, {
+      remedy: remedies[errnoName(error) ?? ''] ?? 'make its directory first, and check the file system',
+      cause: error,
+    });
+  } finally {
+    await rm(temporary, { force: true }).catch(() => undefined);
   }
   await syncDirectory(directory);
   return true;

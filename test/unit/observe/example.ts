@@ -11,7 +11,14 @@ export const exampleStatus: Status = {
   warnings: [],
   dataplane: { mode: 'engine', why: 'because' },
   store: { description: 'file:/x.json', state: 'readable', since: '2026-01-02T03:00:00.000Z', leases: 2 },
-  lease: { subnet: '10.5.1.0/24', subnet6: null, publicIP: '192.168.78.1', publicIPv6: null },
+  lease: {
+    subnet: '10.5.1.0/24',
+    subnet6: null,
+    publicIP: '192.168.78.1',
+    publicIPv6: null,
+    expires: null,
+    renewal: null,
+  },
   underlay: { iface: 'eth0', mtu: 1500, address: '192.168.78.1', address6: null, why: '--iface eth0' },
   overlays: [
     {

@@ -1,8 +1,11 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 
 import { missingPackages } from '../../../scripts/setup/packages.mjs';
+import { withoutServices } from '../../../scripts/setup/services.mjs';
+import { ownDirectory } from '../store/file/fixtures/own-directory.ts';
 
 const root = path.join(import.meta.dirname, '../../..');
 
@@ -42,5 +45,23 @@ t.test('a missing program names its package once, for its purpose only', (t) => 
   t.ok(names.includes('cmake'));
   t.equal(new Set(names).size, names.length);
   t.notOk(names.includes('iperf3'), 'the demo was not asked for');
+  t.end();
+});
+
+t.test('no service is started while packages are installed, and the policy is gone afterwards', (t) => {
+  const policy = path.join(ownDirectory(t), 'policy-rc.d');
+  const installed = withoutServices(() => {
+    t.equal(spawnSync(policy, ['etcd', 'start']).status, 101, 'Debian asks, and the answer is no');
+    return true;
+  }, policy);
+  t.ok(installed);
+  t.notOk(existsSync(policy));
+  t.end();
+});
+
+t.test('a policy that the machine has stays as it is', (t) => {
+  const policy = path.join(ownDirectory(t, { 'policy-rc.d': '#!/bin/sh\nexit 104\n' }), 'policy-rc.d');
+  t.notOk(withoutServices(() => false, policy));
+  t.equal(readFileSync(policy, 'utf8'), '#!/bin/sh\nexit 104\n');
   t.end();
 });

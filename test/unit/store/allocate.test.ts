@@ -131,7 +131,7 @@ void t.test('when nothing is free, the error names the range', (t) => {
   const taken = table({ '10.5.0.4-30': '1.1.1.1', '10.5.0.8-29': '1.1.1.2' });
   t.throws(() => allocate(tiny, taken, { publicIP: '192.168.0.1' }), {
     code: 'SUBNETS_EXHAUSTED',
-    message: 'every /30 subnet of 10.5.0.0/28 from 10.5.0.4 to 10.5.0.12 is taken',
+    message: 'every /30 subnet of 10.5.0.0/28 from 10.5.0.4 to 10.5.0.12 is taken (subnets: 3, leases: 2)',
     remedy: 'remove the leases of hosts that are gone, or widen the network',
   });
   t.equal(

@@ -249,7 +249,7 @@ void t.test('what cannot be used is refused, and left as it is', async (t) => {
     [
       { config: { ...config, Network: '10.5.0.0/28' }, leases: { '10.5.0.0-28': lease } },
       'SUBNETS_EXHAUSTED',
-      'every /30 subnet of 10.5.0.0/28 from 10.5.0.4 to 10.5.0.12 is taken',
+      'every /30 subnet of 10.5.0.0/28 from 10.5.0.4 to 10.5.0.12 is taken (subnets: 3, leases: 1)',
     ],
   ];
   for (const [content, code, message] of cases) {
