@@ -1,4 +1,4 @@
-// npm run bench [-- [--quick] [--profile] [--only CONTENDER]... [micro] [net] [scale]]
+// npm run bench [-- [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale]]
 //
 // micro: the inner loops of dataplane and control plane, one at a time. net: hosts as network namespaces, real
 // traffic through bare veth, kernel vxlan, Kersey, Kersey held to one packet a syscall, and what other userspace
@@ -11,7 +11,7 @@
 import { withSignals } from '../src/cli/interrupt.ts';
 import { KerseyError } from '../src/errors.ts';
 import { cpuTimesSince, readCpuTimes, stealPercent } from '../src/lab/cpu.ts';
-import { argumentsOf, type Arguments } from './lib/arguments.ts';
+import { argumentsOf, type Arguments, type Length } from './lib/arguments.ts';
 import { describeMachine } from './lib/machine.ts';
 import { nameOf, resultsDirectory, terminal, writeDocument, writeJson } from './lib/report.ts';
 import type { BenchResult, NetResult } from './lib/result.ts';
@@ -25,7 +25,7 @@ import {
   contendersOf,
   estimateSeconds,
   fullPlan,
-  quickPlan,
+  plans,
   restricted,
   withoutTest,
   type Plan,
@@ -38,20 +38,19 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-async function micro(quick: boolean, signal: AbortSignal): Promise<readonly MicroResult[]> {
+async function micro(length: Length, signal: AbortSignal): Promise<readonly MicroResult[]> {
   const cases = [...dataplaneCases(), ...controlCases()];
-  return runSuite(cases, { maxSeconds: quick ? 0.3 : 2, signal }, ({ name, nanoseconds }) => {
+  return runSuite(cases, { maxSeconds: length === 'full' ? 2 : 0.3, signal }, ({ name, nanoseconds }) => {
     say(`  ${name}: ${nanoseconds.toFixed(1)} ns`);
   });
 }
 
 /** The plan without what cannot run here, and why it cannot. */
 async function possible({
-  quick,
+  length,
   only,
 }: Arguments): Promise<{ plan: Plan; missing: Readonly<Record<string, string>> }> {
-  const whole = quick ? quickPlan : fullPlan;
-  const wanted = restricted(whole, (name) => only.length === 0 || only.includes(name));
+  const wanted = restricted(plans[length], (name) => only.length === 0 || only.includes(name));
   const missing: Record<string, string> = {};
   for (const contender of contendersOf(wanted)) {
     const reason = await contender.unavailable();
@@ -107,13 +106,13 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
   const wants = (part: (typeof asked.parts)[number]): boolean => asked.parts.includes(part);
   if (wants('net'))
     say(`the network benches take at most ${Math.ceil(estimateSeconds(plan, asked.profile) / 60)} minutes`);
-  const micros = wants('micro') ? { micro: await micro(asked.quick, signal) } : {};
+  const micros = wants('micro') ? { micro: await micro(asked.length, signal) } : {};
   const network = wants('net') ? await net(plan, missing, signal) : undefined;
   const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
-  const name = `${nameOf({ date, quick: asked.quick })}-profile`;
+  const name = `${nameOf({ date, length: asked.length })}-profile`;
   const profile = asked.profile ? { profile: await profiled(plan, name, signal) } : {};
   return {
-    ...{ date, quick: asked.quick, machine, stealPercent: stealPercent(cpuTimesSince(before)) },
+    ...{ date, length: asked.length, machine, stealPercent: stealPercent(cpuTimesSince(before)) },
     ...{ ...micros, ...profile },
     ...(scale === undefined ? {} : { scale }),
     ...(network === undefined
@@ -128,7 +127,7 @@ async function main(): Promise<void> {
   const asked = argumentsOf(process.argv.slice(2), names);
   const result = await withSignals((signal) => bench(asked, signal));
   process.stdout.write(terminal(result));
-  const whole = !asked.quick && asked.only.length === 0 && result.faults.length === 0;
+  const whole = asked.length === 'full' && asked.only.length === 0 && result.faults.length === 0;
   const written = [writeJson(result), ...(whole ? [writeDocument(result)] : [])];
   say(`written: ${written.join(', ')}`);
   if (result.faults.length > 0) process.exitCode = 1;

@@ -1,5 +1,5 @@
 // What runs: which contenders take which tests with which offloads, how often and how long. A full run has to stay
-// below 25 minutes and a quick one below 3, so not everything runs everywhere.
+// below 25 minutes, one for the targets below 12 and a quick one below 3, so not everything runs everywhere.
 //
 // The contenders that targets compare take part in every round. Other tunnels differ from them by factors, so one
 // round says enough of them.
@@ -96,6 +96,24 @@ export const quickPlan: Plan = {
   ...{ attempts: 2, repeatSeconds: 20 },
   scale: { pairs: 3, pairSeconds: 1, replaceSeconds: 4, idleSeconds: 10 },
 };
+
+/** What the targets compare, more often than in a full run where one compares little with much. */
+export const targetsPlan: Plan = {
+  legs: [
+    legOf('as is', 5, { main: ['tcp1', 'udp64', 'roundTrip'], mixed: tcp, single: tcp, others: [] }),
+    legOf('plain NIC', 5, { main: tcp, mixed: tcp, single: [], others: [] }),
+    legOf('all off', 5, { main: tcp, mixed: [], single: [], others: [] }),
+  ].map(withoutBare),
+  seconds: { tcp1: 4, tcp8: 2, udp64: 6, udp1400: 2, roundTrip: 2 },
+  ...{ attempts: 3, repeatSeconds: 60 },
+  scale: fullPlan.scale,
+};
+
+export const plans = { full: fullPlan, targets: targetsPlan, quick: quickPlan } as const;
+
+function withoutBare(leg: Leg): Leg {
+  return { ...leg, entries: leg.entries.filter(({ contender }) => contender !== bareVeth) };
+}
 
 /** The plan with these contenders alone. */
 export function restricted(plan: Plan, wanted: (contender: string) => boolean): Plan {

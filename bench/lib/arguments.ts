@@ -7,24 +7,31 @@ import { KerseyError } from '../../src/errors.ts';
 const known = ['micro', 'net', 'scale'] as const;
 export type BenchPart = (typeof known)[number];
 
+/** targets: what the targets compare, and nothing else. */
+export type Length = 'full' | 'targets' | 'quick';
+
 export interface Arguments {
-  readonly quick: boolean;
+  readonly length: Length;
   readonly profile: boolean;
   readonly parts: readonly BenchPart[];
   /** Contenders to run; all when empty. */
   readonly only: readonly string[];
 }
 
-const usage = 'use [--quick] [--profile] [--only CONTENDER]... [micro] [net] [scale]';
+const usage = 'use [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale]';
 
 export function argumentsOf(argv: readonly string[], contenders: readonly string[]): Arguments {
   const { values, positionals } = parse(argv);
   refuseUnknown('part', positionals, known);
   refuseUnknown('contender', values.only, contenders);
-  const { quick, profile, only } = values;
+  const { quick, targets, only } = values;
+  if (quick && targets)
+    throw new KerseyError('USAGE', '--quick and --targets are two plans', { remedy: usage });
+  const length = quick ? 'quick' : targets ? 'targets' : 'full';
   const asked = positionals.length === 0 ? ['micro', 'net'] : positionals;
   const parts = known.filter((part) => wants(part, asked, only));
-  return { quick, parts, only, profile: profile || (!quick && only.length === 0 && parts.includes('net')) };
+  const whole = length === 'full' && only.length === 0 && parts.includes('net');
+  return { length, parts, only, profile: values.profile || whole };
 }
 
 function wants(part: BenchPart, asked: readonly string[], only: readonly string[]): boolean {
@@ -32,7 +39,7 @@ function wants(part: BenchPart, asked: readonly string[], only: readonly string[
 }
 
 function parse(argv: readonly string[]): {
-  values: { quick: boolean; profile: boolean; only: string[] };
+  values: { quick: boolean; targets: boolean; profile: boolean; only: string[] };
   positionals: string[];
 } {
   try {
@@ -41,6 +48,7 @@ function parse(argv: readonly string[]): {
       allowPositionals: true,
       options: {
         quick: { type: 'boolean', default: false },
+        targets: { type: 'boolean', default: false },
         profile: { type: 'boolean', default: false },
         only: { type: 'string', multiple: true, default: [] },
       },

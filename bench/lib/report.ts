@@ -29,8 +29,8 @@ function runLine({ stealPercent }: BenchResult): string {
 }
 
 /** The name of this result's files in bench/results/. */
-export function nameOf({ date, quick }: Pick<BenchResult, 'date' | 'quick'>): string {
-  return `${date.replaceAll(':', '').slice(0, 15)}${quick ? '-quick' : ''}`;
+export function nameOf({ date, length }: Pick<BenchResult, 'date' | 'length'>): string {
+  return `${date.replaceAll(':', '').slice(0, 15)}${length === 'full' ? '' : `-${length}`}`;
 }
 
 /** Writes bench/results/<date>.json and answers with its path. */

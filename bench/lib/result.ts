@@ -1,5 +1,6 @@
 // Everything one run of the bench found; written as it is to bench/results/.
 
+import type { Length } from './arguments.ts';
 import type { RoundResult } from '../net/rounds.ts';
 import type { ProfilePass } from '../profile/pass.ts';
 import type { Scale } from '../scale/scale.ts';
@@ -9,7 +10,7 @@ import type { Judgement } from './verdict.ts';
 
 export interface BenchResult {
   readonly date: string;
-  readonly quick: boolean;
+  readonly length: Length;
   readonly machine: Machine;
   /** Of the CPU time that the machine wanted during the run, what the hypervisor gave to others, in percent. */
   readonly stealPercent: number;

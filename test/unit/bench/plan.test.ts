@@ -8,18 +8,20 @@ import {
   fullPlan,
   quickPlan,
   restricted,
+  targetsPlan,
   withoutTest,
 } from '../../../bench/plan.ts';
 import { targets } from '../../../bench/targets.ts';
 
-t.test('a full run stays below 25 minutes, a quick one below 3', async (t) => {
+t.test('a full run stays below 25 minutes, one for the targets below 12, a quick one below 3', async (t) => {
   const micro = [40, 10] as const;
   t.ok(estimateSeconds(fullPlan, true) + micro[0] < 25 * 60);
+  t.ok(estimateSeconds(targetsPlan, false) + micro[1] < 12 * 60);
   t.ok(estimateSeconds(quickPlan, false) + micro[1] < 3 * 60);
 });
 
 t.test('both sides of every ratio are measured in the same rounds, also quickly', async (t) => {
-  for (const plan of [fullPlan, quickPlan]) {
+  for (const plan of [fullPlan, targetsPlan, quickPlan]) {
     for (const { title, measure } of targets) {
       if (measure.kind !== 'ratio') continue;
       const leg = plan.legs.find(({ profile }) => profile === measure.profile);
@@ -55,6 +57,9 @@ t.test('the network benches bring the scale benches along, unless they are cut d
   t.equal(argumentsOf([], []).profile, true, 'a full run has a profile pass');
   t.equal(argumentsOf(['--quick'], []).profile, false);
   t.equal(argumentsOf(['--quick', '--profile'], []).profile, true);
+  t.equal(argumentsOf(['--targets'], []).profile, false);
+  t.equal(argumentsOf(['--targets'], []).length, 'targets');
+  t.throws(() => argumentsOf(['--quick', '--targets'], []), { code: 'USAGE' });
   t.throws(() => argumentsOf(['--only', 'x'], ['nebula']), { code: 'USAGE' });
   t.throws(() => argumentsOf(['nothing'], []), { code: 'USAGE' });
 });
