@@ -29,7 +29,7 @@ t.test('the terminal shows what was measured and what was left out', async (t) =
   };
   const result: BenchResult = {
     date: '2026-01-02T03:04:05.678Z',
-    ...{ quick: true, stealPercent: 1.25, faults: ['round 1: the bytes were others'] },
+    ...{ length: 'quick', stealPercent: 1.25, faults: ['round 1: the bytes were others'] },
     machine: {
       ...{
         cpu: 'abacus',
