@@ -15,12 +15,13 @@
 import { isBuiltin } from 'node:module';
 import path from 'node:path';
 
-/** What everybody may import: the error class, and the loader of the native addon with its types. */
-const FOUNDATION = ['errors.ts', 'native'];
+/** What everybody may import: the error class, what the file system lacks, the loader of the native addon with its types. */
+const FOUNDATION = ['errors.ts', 'directory.ts', 'native'];
 
 /** Room -> the rooms it may import besides itself and the foundation. @type {Readonly<Record<string, readonly string[]>>} */
 export const ROOMS = {
   'errors.ts': [],
+  'directory.ts': [],
   native: [],
   net: [],
   config: ['net'],

@@ -41,8 +41,6 @@ export const defaultSubnetFile = '/run/flannel/subnet.env';
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** How often the service manager's status line is brought up to date, in milliseconds. */
 const statusPeriod = 1000;
-/** A node looks at the world four times a second. One that has not for this long hangs, in milliseconds. */
-const longestSilence = 5000;
 
 /** Resolves when the node was stopped by a signal. */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
@@ -110,19 +108,16 @@ function healthOf(node: NodeBrief | undefined): Health {
 
 /** Keeps the service manager up to date about whichever node runs. @returns how to stop that */
 function tellRegularly(running: () => Node | undefined, notifier: ServiceNotifier): () => void {
-  const { watchdog } = notifier;
   const tell = (): void => {
     const node = running();
     if (node !== undefined) notifier.status(briefText(node.brief()));
   };
-  const beat = (): void => {
-    const node = running();
-    // While there is none yet, that timers run is all the health there is.
-    const silence = node === undefined ? 0 : performance.now() - node.lookedAt;
-    if (silence < Math.max(longestSilence, watchdog ?? 0)) notifier.alive();
-  };
   const timers = [setInterval(tell, statusPeriod)];
-  if (watchdog !== undefined) timers.push(setInterval(beat, watchdog / 2));
+  // The node looks at the world by timers, too: as long as timers run it does.
+  const beat = (): void => {
+    notifier.alive();
+  };
+  if (notifier.watchdog !== undefined) timers.push(setInterval(beat, notifier.watchdog / 2));
   return () => {
     for (const timer of timers) clearInterval(timer);
   };

@@ -170,9 +170,9 @@ function defaultNote(spec: FlagSpec): string {
     : ` (default ${String(spec.default)})`;
 }
 
-/** `https://user:word@host` carries a password as well. */
+/** `https://user:word@host` carries a password as well, which may hold any character: up to the last @ nothing is shown. */
 function withoutPasswords(text: string): string {
-  return text.replace(/(:\/\/[^/@:,\s]*):[^/@,\s]*@/g, '$1:(not shown)@');
+  return text.replace(/(?<!(?:^|,)https?):.*@/is, ':(not shown)@');
 }
 
 function defaults(table: FlagTable): Record<string, FlagValue> {

@@ -225,7 +225,9 @@ function peerOf(family: Family, lease: Lease, input: DesiredInput, self: Self): 
   if (prefix === undefined) return undefined;
   const ignored = (reason: string): string => `${describe(prefix, outerText)} is ignored: ${reason}`;
 
-  const { backendType } = lease.attrs;
+  const { backendType, backendData, backendV6Data } = lease.attrs;
+  // A reservation that its host has not claimed yet says no more than whose it is.
+  if ((backendType ?? backendData ?? backendV6Data) === undefined) return undefined;
   if (backendType !== 'vxlan') {
     return ignored(
       `its backend is ${backendType === undefined ? 'not named' : `"${backendType}"`}, not "vxlan"`,

@@ -108,7 +108,6 @@ export class Node {
   #moved: KerseyError | undefined;
   /** Why the kernel's events cannot be had. */
   #deaf: KerseyError | undefined;
-  #lookedAt = performance.now();
   readonly #reclaim: Reclaim;
   #end: NodeEnd = { kind: 'stopped' };
   /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
@@ -128,7 +127,7 @@ export class Node {
     const undo = new Undo();
     try {
       const { store, wish, log } = options;
-      const config = await store.config();
+      const config = await store.config(signal);
       const netlink = Netlink.open();
       undo.add(() => {
         netlink.close();
@@ -184,7 +183,8 @@ export class Node {
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
-    const first = await this.#stored.next();
+    const release = this.#endWith(signal);
+    const first = await this.#stored.next().finally(release);
     signal.throwIfAborted();
     if (first.done === true) throw new KerseyError('STORE_CLOSED', 'the store ended before it had begun');
     if (first.value.kind === 'unreadable') throw first.value.error;
@@ -195,12 +195,7 @@ export class Node {
 
   /** Keeps the host as the store says until the signal aborts, or our subnet is lost for good. */
   async run(signal: AbortSignal): Promise<NodeEnd> {
-    const { stop } = this.#parts;
-    const end = (): void => {
-      stop.abort();
-    };
-    signal.addEventListener('abort', end, { once: true });
-    if (signal.aborted) end();
+    const release = this.#endWith(signal);
     const timer = setInterval(() => {
       this.#tick();
     }, eventPeriod);
@@ -213,8 +208,21 @@ export class Node {
       return signal.aborted ? { kind: 'stopped' } : this.#end;
     } finally {
       clearInterval(timer);
-      signal.removeEventListener('abort', end);
+      release();
     }
+  }
+
+  /** Ends the watch when the signal aborts. @returns how to part from the signal */
+  #endWith(signal: AbortSignal): () => void {
+    const { stop } = this.#parts;
+    const end = (): void => {
+      stop.abort();
+    };
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    return () => {
+      signal.removeEventListener('abort', end);
+    };
   }
 
   /** Removes devices, addresses, routes and the control socket. */
@@ -239,11 +247,6 @@ export class Node {
       problems: this.#notices.problems,
       warnings: this.#notices.warnings,
     });
-  }
-
-  /** When the node last looked whether there is something to do, on the clock of performance.now(). */
-  get lookedAt(): number {
-    return this.#lookedAt;
   }
 
   /** The status in short, cheap enough to be asked every second. */
@@ -276,7 +279,6 @@ export class Node {
   }
 
   #tick(): void {
-    this.#lookedAt = performance.now();
     this.#last.dirty ||= this.#hasNews();
     const { end, cost, dirty } = this.#last;
     const due = dirty ? 0 : this.#notices.problems.length > 0 ? retryPeriod : fullPeriod;

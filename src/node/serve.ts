@@ -28,6 +28,8 @@ const awaited: ReadonlySet<ErrorCode> = new Set([
   'CONFIG_NETWORK_MISSING',
   'STORE_UNREACHABLE',
   'STORE_UNCERTAIN',
+  // Lost races: too many hosts start at once.
+  'STORE_CONFLICT',
 ]);
 
 /** As flannel does, in milliseconds. */
@@ -48,7 +50,8 @@ export async function serveNode(options: ServeOptions, signal: AbortSignal): Pro
       options.onStarted(node);
       const end = await node.run(signal);
       if (end.kind === 'stopped') return;
-      log.error(`${end.reason.line}: changing over to another subnet`, { code: end.reason.code });
+      const { code, message } = end.reason;
+      log.error(`${code}: ${message}; changing over to another subnet`, { code });
       moved = movedText(end.reason, node, store.description);
     } finally {
       options.onEnded?.();

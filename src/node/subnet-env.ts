@@ -13,7 +13,6 @@ import {
   closeSync,
   fchmodSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -23,6 +22,7 @@ import {
 import path from 'node:path';
 
 import type { NetworkConfig } from '../config/network.ts';
+import { makeDirectory } from '../directory.ts';
 import { errnoName, errnoText, KerseyError } from '../errors.ts';
 import { formatCidr, tryParseCidr } from '../net/cidr.ts';
 import type { Cidr } from '../net/cidr.ts';
@@ -118,7 +118,7 @@ function writing(file: string, action: (directory: string, temporary: string) =>
   const directory = path.dirname(path.resolve(file));
   const temporary = path.join(directory, `.${path.basename(file)}.${process.pid}`);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    makeDirectory(directory);
     action(directory, temporary);
   } catch (cause) {
     discard(temporary);

@@ -6,13 +6,14 @@
 // system. A socket file outlives a killed daemon; nobody answers there, and the next daemon replaces it. Two daemons
 // that start together are kept apart by a lock on the directory for as long as they look.
 
-import { closeSync, mkdirSync, openSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { makeDirectory } from '../directory.ts';
 import { errnoName, errnoText, KerseyError } from '../errors.ts';
 import { native } from '../native/loader.ts';
 import type { Status } from './status.ts';
@@ -56,7 +57,7 @@ export class ControlServer {
       });
     }
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o755 });
+      makeDirectory(directory);
       return await withLock(directory, async () => {
         if (await isAnswered(file)) {
           throw new KerseyError('DAEMON_RUNNING', `a daemon for ${device} already runs here (${file})`, {

@@ -17,7 +17,7 @@ export interface SubnetManager {
   readonly shared: boolean;
 
   /** The network configuration as it is now, validated. @throws KerseyError CONFIG_MISSING in a shared store */
-  config(): Promise<NetworkConfig>;
+  config(signal?: AbortSignal): Promise<NetworkConfig>;
 
   /**
    * Claims a subnet for this host, or finds the one it holds. Asking again is harmless: the same public address gets

@@ -10,8 +10,8 @@ if (full) t.setTimeout(3_600_000);
 
 t.test('processes that contend, are killed and cut off', async (t) => {
   const plan = full
-    ? { processes: 50, allocations: 10_000, members: 3, ttl: 10, killing: 0.1 }
-    : { processes: 4, allocations: 120, members: 1, ttl: 5, killing: 0.2 };
+    ? { processes: 50, allocations: 10_000, members: 3, ttl: 10, killing: 0.05, cutting: 0.2 }
+    : { processes: 4, allocations: 120, members: 1, ttl: 5, killing: 0.2, cutting: 0.4 };
   const { errors, ...result } = await contend(plan);
   t.comment(result);
   t.comment([...errors]);

@@ -213,7 +213,9 @@ export type Mishap =
   /** It does not happen. */
   | 'request lost'
   /** It happens when the test says so (`deliver`). */
-  | 'request delayed';
+  | 'request delayed'
+  /** etcd decides against it. */
+  | 'refused';
 
 export class MemoryClient implements EtcdKv {
   readonly #etcd: MemoryEtcd;
@@ -252,23 +254,25 @@ export class MemoryClient implements EtcdKv {
     return { kvs, revision: this.#etcd.revision };
   }
 
-  async txn({
-    compare,
-    success,
-    failure = [],
-  }: {
-    readonly compare: readonly Compare[];
-    readonly success: readonly Operation[];
-    readonly failure?: readonly Operation[];
-  }): Promise<TxnResult> {
+  async txn(
+    { compare, success, failure = [] }: Parameters<EtcdKv['txn']>[0],
+    signal?: AbortSignal,
+  ): Promise<TxnResult> {
     await this.#call();
+    signal?.throwIfAborted();
     const run = (): TxnResult => this.#etcd.txn(compare, success, failure);
     if (success.every(({ kind }) => kind === 'range')) return run();
     const { before, mishap } = this;
     this.before = undefined;
     this.mishap = undefined;
     before?.();
-    if (mishap === undefined) return run();
+    if (mishap === undefined) {
+      const result = run();
+      // It was given up meanwhile, and done.
+      signal?.throwIfAborted();
+      return result;
+    }
+    if (mishap === 'refused') throw new KerseyError('STORE_REFUSED', 'permission denied');
     if (mishap === 'answer lost') run();
     if (mishap === 'request delayed') {
       this.#delayed = () => {

@@ -1,6 +1,6 @@
 // What an operator does to the key space: read and write the config, list, reserve and release subnets.
 //
-// Everything is a compare-and-swap; a reservation is guarded by the whole table, as a claim is (claim.ts).
+// Everything is a compare-and-swap; a reservation is guarded as a claim is (guard.ts).
 
 import { KerseyError } from '../../errors.ts';
 import { cidrEqual, cidrOverlaps, formatCidr } from '../../net/cidr.ts';
@@ -10,6 +10,7 @@ import { formatLeaseKey, formatLeaseValue } from '../lease.ts';
 import type { LeaseAttrs, LeaseSubnets } from '../lease.ts';
 import type { Clock } from './clock.ts';
 import { Feed } from './feed.ts';
+import { overlapGuard } from './guard.ts';
 import type { EtcdKv, KeyValue, Operation } from './kv.ts';
 import type { Layout } from './layout.ts';
 import { EtcdTable } from './table.ts';
@@ -36,8 +37,8 @@ export class EtcdAdmin {
     this.#options = options;
   }
 
-  async configText(): Promise<string | undefined> {
-    return (await this.#config())?.value;
+  async configText(signal?: AbortSignal): Promise<string | undefined> {
+    return (await this.#config(signal))?.value;
   }
 
   async setConfig(text: string, expected: string | undefined): Promise<void> {
@@ -54,7 +55,9 @@ export class EtcdAdmin {
   }
 
   async leases(signal?: AbortSignal): Promise<AdminLeases> {
-    return this.#described(await this.#table(), signal);
+    const table = await this.#table();
+    await this.#askEnds(table, signal);
+    return this.#described(table);
   }
 
   async *watchLeases(signal: AbortSignal): AsyncGenerator<AdminLeases, void, undefined> {
@@ -65,11 +68,12 @@ export class EtcdAdmin {
     for await (const state of feed.follow(signal)) {
       if (state.kind === 'current') {
         lost = false;
-        yield await this.#described(table, signal);
+        // Should etcd be away, the feed says so next.
+        await this.#askEnds(table, signal).catch(() => undefined);
+        yield this.#described(table);
       } else if (!lost) {
         lost = true;
-        const entries = await this.#described(table, signal).catch(() => undefined);
-        yield { entries: entries?.entries ?? [], warnings: [state.error.line] };
+        yield { ...this.#described(table), warnings: [state.error.line] };
       }
     }
   }
@@ -92,7 +96,7 @@ export class EtcdAdmin {
       const { succeeded } = await kv.txn({
         compare: [
           { key: put.key, modRevision: own?.kv.modRevision ?? 0n },
-          ...(own === undefined ? [{ prefix: layout.subnets, unchangedSince: table.revision }] : []),
+          ...(own === undefined ? overlapGuard(subnets, layout.subnets, table.revision) : []),
         ],
         success: [put],
       });
@@ -117,9 +121,9 @@ export class EtcdAdmin {
     throw conflict(formatLeaseKey(subnets));
   }
 
-  async #config(): Promise<KeyValue | undefined> {
+  async #config(signal?: AbortSignal): Promise<KeyValue | undefined> {
     const { kv, layout } = this.#options;
-    return find((await kv.range({ key: layout.config })).kvs, layout.config);
+    return find((await kv.range({ key: layout.config }, signal)).kvs, layout.config);
   }
 
   async #table(): Promise<EtcdTable> {
@@ -130,22 +134,20 @@ export class EtcdAdmin {
     return table;
   }
 
-  async #described(table: EtcdTable, signal?: AbortSignal): Promise<AdminLeases> {
+  #described(table: EtcdTable): AdminLeases {
     const rows = table.rows();
-    await this.#askEnds(new Set(rows.map(({ kv }) => kv.lease)), signal);
     const now = this.#options.clock.now();
-    const ttlOf = ({ lease }: KeyValue): number | undefined => {
-      const end = this.#ends.get(lease);
-      return end === undefined ? undefined : Math.max(0, Math.round((end - now) / 1000));
-    };
+    const ttlOf = ({ lease }: KeyValue): number | undefined =>
+      lease === 0n ? undefined : Math.max(0, Math.round(((this.#ends.get(lease) ?? now) - now) / 1000));
     return {
       entries: rows.flatMap(({ entry, kv }) => (entry ? [{ ...entry, ttl: ttlOf(kv) }] : [])),
       warnings: rows.flatMap(({ warnings }) => warnings),
     };
   }
 
-  async #askEnds(leases: ReadonlySet<bigint>, signal?: AbortSignal): Promise<void> {
+  async #askEnds(table: EtcdTable, signal?: AbortSignal): Promise<void> {
     const { kv, clock } = this.#options;
+    const leases = new Set(table.rows().map((row) => row.kv.lease));
     for (const lease of this.#ends.keys()) if (!leases.has(lease)) this.#ends.delete(lease);
     const unknown = [...leases].filter((lease) => {
       return lease !== 0n && (this.#ends.get(lease) ?? -Infinity) <= clock.now();

@@ -12,7 +12,8 @@ import { create } from '@bufbuild/protobuf';
 import type { DescMessage, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
 import { KerseyError } from '../../errors.ts';
 import type { Login } from './auth.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { backoff } from './backoff.ts';
+import { systemClock } from './clock.ts';
 import type { Endpoint } from './endpoint.ts';
 import { Maintenance, StatusRequestSchema } from './gen/etcd_pb.ts';
 import type { EtcdTiming } from './options.ts';
@@ -90,9 +91,9 @@ export class Calls {
           }
         }
       }
-      const wait = backoffMs({ ...this.#timing, backoffTo: 1000 }, round);
+      const wait = backoff({ from: this.#timing.backoffFrom, to: 1000 }, round);
       if (wait >= left()) throw unreachable(this.#endpoints, reasons);
-      await pause(wait, signal);
+      await systemClock.sleep(wait, signal);
       signal.throwIfAborted();
     }
   }

@@ -1,13 +1,13 @@
 // Claiming a subnet so that it never has two owners.
 //
 //   keep    the host's own key, put again with a fresh lease, if nobody wrote to it since it was read (mod_revision)
-//   make    a new key, if no key of the table was made or changed since it was read, nor the config
+//   make    a new key, if no key that could overlap it was made or changed since the table was read (guard.ts), nor the
+//           config
 //
-// Keys of other lengths, and those of both families against those of one, overlap without being equal: so a new key is
-// guarded by the whole table, not by its own name. Keeping needs no such guard: while our key lives nobody else can
-// have made one that overlaps it.
+// Keeping needs no such guard: while our key lives nobody else can have made one that overlaps it.
 //
-// Whoever loses a race reads again, in the same transaction that told it so, and tries again until the deadline.
+// Whoever loses a race reads again, in the same transaction that told it so, and tries again until the deadline, with
+// the lease that it was granted. Hosts that start together draw from 100 free subnets: most lose no race.
 //
 // A transaction whose answer was lost may have happened, or may happen yet. It is looked up by the id of the lease that
 // it carries, which is nobody else's. For a new key that is not there the lease is revoked before another is tried:
@@ -26,6 +26,7 @@ import type { Lease, LeaseEntry } from '../lease.ts';
 import type { AcquireRequest } from '../subnet-manager.ts';
 import { allocationRequest, wantedAttrs } from '../wanted.ts';
 import type { Clock } from './clock.ts';
+import { overlapGuard } from './guard.ts';
 import type { Compare, EtcdKv, KeyValue, Operation, TxnResult } from './kv.ts';
 import type { Layout } from './layout.ts';
 import { EtcdTable } from './table.ts';
@@ -82,7 +83,7 @@ interface Plan {
 }
 
 /** The wait after a lost race is drawn from up to so many milliseconds, at first from a few. */
-const longestPause = 400;
+const longestPause = 2000;
 
 /** @throws KerseyError of the store and of the config, SUBNETS_EXHAUSTED; STORE_CONFLICT when patience is at its end */
 export async function claimSubnet(
@@ -197,6 +198,8 @@ async function attempt(
     result = await options.kv.txn(transaction(plan, grant, sight, options), signal);
     if (result.succeeded) return { kind: 'won', modRevision: result.revision };
   } catch (error) {
+    // What was given up may have been done. A new key goes with its lease; one that is kept must not.
+    if (signal.aborted && plan.kept !== undefined) throw new LostAnswer('stopped', { cause: error });
     if (!isUncertain(error)) throw error;
     const now = await options.kv.txn(read(options), signal).then(
       (answer) => sightOf(answer, options),
@@ -223,7 +226,7 @@ function judge(
 }
 
 function transaction(
-  { key, value, kept, replaced, reservation }: Plan,
+  { lease, key, value, kept, replaced, reservation }: Plan,
   grant: Grant | undefined,
   { config, table }: Sight,
   { layout }: ClaimOptions,
@@ -242,7 +245,7 @@ function transaction(
   return {
     compare: [
       { key: full, modRevision: 0n },
-      { prefix: layout.subnets, unchangedSince: table.revision },
+      ...overlapGuard(lease, layout.subnets, table.revision),
       { key: layout.config, modRevision: config?.modRevision ?? 0n },
       // A key that was removed is no key that changed.
       ...(replaced ? [{ key: replaced.kv.key, modRevision: replaced.kv.modRevision }] : []),

@@ -23,28 +23,3 @@ export const systemClock: Clock = {
     }
   },
 };
-
-/** Waits that double from `first` to `longest`, each shortened at random by up to half, so that many do not come in step. */
-export class Backoff {
-  readonly #first: number;
-  readonly #longest: number;
-  readonly #random: () => number;
-  #tries = 0;
-
-  constructor(first: number, longest: number, random: () => number = Math.random) {
-    this.#first = first;
-    this.#longest = longest;
-    this.#random = random;
-  }
-
-  /** How long to wait now, in milliseconds. */
-  next(): number {
-    const wait = Math.min(this.#longest, this.#first * 2 ** Math.min(this.#tries, 30));
-    this.#tries++;
-    return wait * (1 - this.#random() / 2);
-  }
-
-  reset(): void {
-    this.#tries = 0;
-  }
-}

@@ -9,7 +9,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KerseyError } from '../../errors.ts';
-import { Backoff } from './clock.ts';
+import { backoff } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdKv, RangeResult, WatchMessage } from './kv.ts';
 import type { EtcdTable } from './table.ts';
@@ -29,21 +29,20 @@ export type FeedState = { readonly kind: 'current' } | { readonly kind: 'lost'; 
 
 /** Between deliveries, in milliseconds. */
 const distance = 25;
-/** Waits after a listing or a watch that failed soon, in milliseconds. One that lived as long was sound. */
-const firstWait = 250;
-const longestWait = 10_000;
+/** Waits after a listing or a watch that failed soon, and how long a sound one lives. In milliseconds. */
+const waits = { from: 250, to: 10_000 };
 const soundLife = 2000;
 
 export class Feed {
   readonly #options: FeedOptions;
-  readonly #backoff: Backoff;
+  /** How many listings or watches have failed soon, one after the other. */
+  #failures = 0;
   #state: FeedState | undefined;
   #rung = false;
   #wake: (() => void) | undefined;
 
   constructor(options: FeedOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(firstWait, longestWait, options.random);
   }
 
   /** Delivers anew though nothing has changed in the table. */
@@ -61,6 +60,7 @@ export class Feed {
       this.ring();
     };
     all.addEventListener('abort', end, { once: true });
+    if (all.aborted) end();
     const pump = this.#pump(all);
     try {
       for (let last = -Infinity; ; last = clock.now()) {
@@ -86,7 +86,7 @@ export class Feed {
 
   /** Never throws. */
   async #pump(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, random } = this.#options;
     const over = (): boolean => signal.aborted;
     while (!over()) {
       const start = clock.now();
@@ -96,8 +96,8 @@ export class Feed {
         if (over()) return;
         this.#lose(error);
       }
-      if (clock.now() - start >= soundLife) this.#backoff.reset();
-      else await clock.sleep(this.#backoff.next(), signal);
+      if (clock.now() - start >= soundLife) this.#failures = 0;
+      else await clock.sleep(backoff(waits, ++this.#failures, random), signal);
     }
   }
 

@@ -15,9 +15,9 @@
 import { KerseyError } from '../../errors.ts';
 import type { Lease, LeaseAttrs } from '../lease.ts';
 import type { LeaseTerm, StoreHealth } from '../subnet-manager.ts';
+import { backoff } from './backoff.ts';
 import { grantLease, isUncertain, revokeQuietly } from './claim.ts';
 import type { Claimed, Grant } from './claim.ts';
-import { Backoff } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdKv, KeyValue } from './kv.ts';
 import type { Layout } from './layout.ts';
@@ -63,13 +63,11 @@ interface Kept {
 }
 
 /** Waits after a renewal that failed, in milliseconds. flannel tries each minute. */
-const firstRetry = 1000;
-const longestRetry = 60_000;
+const retries = { from: 1000, to: 60_000 };
 const rememberedGrants = 64;
 
 export class Keeper {
   readonly #options: KeeperOptions;
-  readonly #retry: Backoff;
   /** The last leases that we were granted. */
   readonly #granted = new Set<bigint>();
   /** A lease of a renewal whose outcome is not known: the next one goes on with it, so that either may succeed. */
@@ -77,13 +75,13 @@ export class Keeper {
   #kept: Kept | undefined;
   /** Why the last renewal failed. */
   #failure: KerseyError | undefined;
+  #failures = 0;
   #retryAt = 0;
   /** Ends the nap of run(). */
   #wake = new AbortController();
 
   constructor(options: KeeperOptions) {
     this.#options = options;
-    this.#retry = new Backoff(firstRetry, longestRetry, options.random);
   }
 
   /** Key of the lease that is kept, without the prefix, whatever has become of it. */
@@ -137,7 +135,7 @@ export class Keeper {
 
   /** Renews in time until the signal aborts. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, random } = this.#options;
     const over = (): boolean => signal.aborted;
     while (!over()) {
       const due = this.#due();
@@ -148,12 +146,12 @@ export class Keeper {
       }
       try {
         await this.#act(signal);
-        this.#retry.reset();
+        this.#failures = 0;
         this.#retryAt = 0;
         this.#fail(undefined);
       } catch (error) {
         if (over()) return;
-        this.#retryAt = clock.now() + this.#retry.next();
+        this.#retryAt = clock.now() + backoff(retries, ++this.#failures, random);
         this.#fail(KerseyError.from(error));
       }
     }
@@ -230,6 +228,7 @@ export class Keeper {
       if (there?.lease !== grant.lease) {
         // It may happen yet, and then to revoke the lease would be to lose the key.
         if (isUncertain(error)) this.#spare = grant;
+        else if (!signal.aborted) await revokeQuietly(kv, grant.lease);
         throw error;
       }
     }

@@ -8,9 +8,10 @@
 // cannot be read is as good as none.
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
+import { makeDirectory } from '../../directory.ts';
 import { errnoText } from '../../errors.ts';
 import type { Clock } from './clock.ts';
 
@@ -101,7 +102,7 @@ export class SnapshotFile {
     const { directory, prefix, endpoints } = this.#options;
     const temporary = `${this.file}.${process.pid}`;
     try {
-      await mkdir(directory, { recursive: true, mode: 0o755 });
+      makeDirectory(directory);
       const handle = await open(temporary, 'w', 0o600);
       try {
         await handle.chmod(0o600);

@@ -109,10 +109,10 @@ export class EtcdStore implements SubnetManager, StoreAdmin {
       directory === undefined ? undefined : new SnapshotFile({ directory, prefix, endpoints, clock });
   }
 
-  async config(): Promise<NetworkConfig> {
+  async config(signal?: AbortSignal): Promise<NetworkConfig> {
     this.#refuseClosed();
     try {
-      const text = await this.#admin.configText();
+      const text = await this.#admin.configText(signal);
       this.#offline = false;
       const config = this.#configOf(text);
       this.#memory.config = text;

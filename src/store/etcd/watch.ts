@@ -6,9 +6,10 @@
 
 import type { KerseyError } from '../../errors.ts';
 import type { Login } from './auth.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { backoff } from './backoff.ts';
 import { unreachable } from './calls.ts';
 import type { Calls } from './calls.ts';
+import { systemClock } from './clock.ts';
 import type { Endpoint } from './endpoint.ts';
 import { History } from './history.ts';
 import type { WatchMessage } from './kv.ts';
@@ -89,7 +90,8 @@ export async function* watchPrefix(
       told = true;
       yield { kind: 'lost', error: refused ?? unreachable(endpoints, reasons) };
     }
-    await pause(backoffMs(timing, failures), signal);
+    const pause = { from: timing.backoffFrom, to: timing.backoffTo };
+    await systemClock.sleep(backoff(pause, failures), signal);
   }
 }
 

@@ -119,6 +119,25 @@ t.test('secrets are not shown', async (t) => {
     '-name=https://me:(not shown)@h:2379,http://h -count=5 -on=false -each=x -each=y -a-word=(not shown) -v=false',
   );
   t.notMatch(text, /hush/);
+  for (const url of [
+    'http://me:hu@sh@h',
+    'http://me:hu/sh@h',
+    'http://me:hu,sh@h',
+    'me:hush@h:2379',
+    'http://a:1,http://me:hush@h',
+    'HTTPS://me://hush@h',
+  ]) {
+    t.notMatch(
+      showFlags(table, parse(`-name=${url}`).values, (flag) => flag === 'name'),
+      /hu|sh@/,
+      url,
+    );
+  }
+  const device = parse('-name=eth0@if3');
+  t.equal(
+    showFlags(table, device.values, (flag) => flag === 'name'),
+    '-name=eth0@if3',
+  );
   t.equal(
     showFlags(table, parse().values, (flag) => flag === 'a-word'),
     '-a-word=',

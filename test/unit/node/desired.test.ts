@@ -185,6 +185,14 @@ t.test('two leases of one subnet: one is used, whichever order they come in', as
   t.match(one.warnings, [/192\.168\.78\.22 is ignored: 192\.168\.78\.2 holds the same subnet/]);
 });
 
+t.test('a reservation that its host has not claimed yet is no peer, and nothing to warn of', async (t) => {
+  const { publicIP, publicIPv6 } = lease(7).attrs;
+  const reserved = { ...lease(7), attrs: { publicIP, publicIPv6 } };
+  const state = desiredState(input([reserved]));
+  t.same(state.overlays[0]?.peers, []);
+  t.same(state.warnings, []);
+});
+
 t.test(
   'for any set of leases: same result in any order, no duplicate, nothing of ours, a route a peer',
   async (t) => {

@@ -56,6 +56,54 @@ void t.test('a subnet that another claims between reading and writing is not tak
   }
 });
 
+void t.test('what does not overlap disturbs nobody', async (t) => {
+  for (const [key, value] of [
+    ['10.5.0.0-24', valueOf(9)],
+    ['10.5.2.0-23', valueOf(9)],
+    ['10.5.10.0-24', valueOf(9)],
+    ['nonsense', 'garbage'],
+  ] as const) {
+    const { etcd, host } = world(t);
+    const one = host(1);
+    one.client.before = () => {
+      etcd.put(subnets + key, value, etcd.grant(1000));
+    };
+    t.equal(await one.acquire(), '10.5.1.0/24', key);
+    t.equal(etcd.revision, 4n, 'at the first try');
+  }
+});
+
+void t.test('an IPv6 subnet that another claims under another IPv4 subnet is not taken', async (t) => {
+  const dual =
+    '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:5::/48","Backend":{"Type":"vxlan"}}';
+  const { etcd, host, clock } = world(t, dual);
+  const one = host(1);
+  one.client.before = () => {
+    etcd.put(`${subnets}10.5.99.0-24&fd00:5:0:1::-64`, valueOf(9), etcd.grant(1000));
+  };
+  const claimed = one.acquire({ publicIPv6: 'fd00::1' });
+  await clock.pass(100);
+  t.equal(await claimed, '10.5.1.0/24 fd00:5:0:2::/64');
+});
+
+void t.test('stopped in the middle: no new key stays, and one that was kept does', async (t) => {
+  const { etcd, host } = world(t);
+  const one = host(1);
+  const stoppedClaim = async (): Promise<void> => {
+    const stop = new AbortController();
+    one.client.before = () => {
+      stop.abort(new Error('stopped'));
+    };
+    await t.rejects(one.store.acquire(one.want(), stop.signal), { message: 'stopped' });
+  };
+  await stoppedClaim();
+  t.same([...etcd.keys.keys()], [configKey]);
+  t.equal(etcd.leases.size, 0);
+  await one.acquire();
+  await stoppedClaim();
+  t.ok(etcd.keys.has(`${subnets}10.5.1.0-24`));
+});
+
 void t.test('twenty hosts at once get twenty subnets', async (t) => {
   const { etcd, host, clock } = world(t);
   const claims = Array.from({ length: 20 }, (_, i) => host(i + 1, { random: Math.random }).acquire());
@@ -68,8 +116,9 @@ void t.test('twenty hosts at once get twenty subnets', async (t) => {
 void t.test('who loses every race says so in the end, and leaves no lease behind', async (t) => {
   const { etcd, host, clock } = world(t);
   const one = host(1, { patience: 1000, random: () => 0.999 });
+  let spaces = 0;
   const interfere = (): void => {
-    etcd.put(`${subnets}10.5.99.0-24`, valueOf(9), 0n);
+    etcd.put(configKey, configText + ' '.repeat(++spaces));
     one.client.before = interfere;
   };
   one.client.before = interfere;

@@ -65,6 +65,18 @@ void t.test('the answer to a renewal is lost, or its request comes late', async 
   }
 });
 
+void t.test('a renewal that etcd refuses is a problem, and leaves no lease behind', async (t) => {
+  const { etcd, host, clock } = world(t);
+  const one = host(1);
+  await one.acquire();
+  one.client.mishap = 'refused';
+  await clock.pass(23 * hour);
+  t.same(one.problems, ['STORE_REFUSED']);
+  t.equal(etcd.leases.size, 1);
+  await clock.pass(60_000);
+  t.same(one.problems, []);
+});
+
 void t.test('a node that slept past the end of its lease writes over nobody', async (t) => {
   const { etcd, host, clock } = world(t);
   const one = host(1);

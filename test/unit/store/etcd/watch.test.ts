@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
+import { KerseyError } from '../../../../src/errors.ts';
 import { settled } from '../../../lib/memory-etcd.ts';
 import { configKey, configText, directory, hour, subnets, world } from './host.ts';
 
@@ -23,6 +24,28 @@ void t.test('one change is told at once, many are told together', async (t) => {
   await clock.pass(1000);
   t.equal(one.told.length, 202);
   t.ok(one.events.length - before <= 2, `${one.events.length - before} tellings`);
+});
+
+void t.test('who has stopped already is told nothing, at once', async (t) => {
+  const { host } = world(t);
+  const { store } = host(1);
+  t.same(await store.watch(AbortSignal.abort()).next(), { done: true, value: undefined });
+});
+
+void t.test("the operator's watch loses no lease because etcd went away", async (t) => {
+  const { etcd, host, clock } = world(t);
+  const one = host(1);
+  etcd.put(keyOf(2), value(2), etcd.grant(100));
+  one.client.timeToLive = () => Promise.reject(new KerseyError('STORE_UNREACHABLE', 'away'));
+  const stop = new AbortController();
+  const tables = one.store.watchLeases(stop.signal)[Symbol.asyncIterator]();
+  t.match(await tables.next(), { value: { entries: [{ key: '10.5.2.0-24', ttl: 0 }], warnings: [] } });
+  one.client.away = true;
+  const lost = tables.next();
+  await clock.pass(100);
+  t.match(await lost, { value: { entries: [{ key: '10.5.2.0-24' }], warnings: [/STORE_UNREACHABLE/] } });
+  stop.abort();
+  t.ok((await tables.next()).done);
 });
 
 void t.test('what changes nothing is not told', async (t) => {
@@ -193,15 +216,17 @@ void t.test('a snapshot without a lease of ours is no start', async (t) => {
 });
 
 void t.test('a snapshot that cannot be written is a warning', async (t) => {
-  const { host } = world(t);
   const file = path.join(directory(t), 'file');
   writeFileSync(file, '');
-  const one = host(1, { stateDir: path.join(file, 'state') });
-  await one.store.config();
-  await one.acquire();
-  await one.follow();
-  for (let i = 0; i < 100 && one.store.health().warnings.length === 0; i++) await settled();
-  t.match(one.store.health().warnings, [/snapshot .* cannot be written/]);
+  for (const stateDir of [path.join(file, 'state'), '/proc/kersey/state']) {
+    const { host } = world(t);
+    const one = host(1, { stateDir });
+    await one.store.config();
+    await one.acquire();
+    await one.follow();
+    for (let i = 0; i < 100 && one.store.health().warnings.length === 0; i++) await settled();
+    t.match(one.store.health().warnings, [/snapshot .* cannot be written/], stateDir);
+  }
 });
 
 void t.test("the operator's side", async (t) => {
