@@ -1,5 +1,6 @@
 // A network in real etcd with nodes of ours: each `flanneld`, in a host of its own.
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Lab } from '../../src/lab/lab.ts';
 import { Flanneld } from '../../test/lib/daemon.ts';
@@ -48,7 +49,7 @@ export class ControlWorld {
       join(this.lab.directory, name),
       [endpoints, `--iface=${host.device}`],
       [],
-      nodeFlags,
+      [...shebangFlags(), ...nodeFlags],
     );
     const { pid } = await daemon.ready();
     const address = await daemon.address();
@@ -60,4 +61,10 @@ export class ControlWorld {
     await this.etcd.close();
     await this.lab.close();
   }
+}
+
+/** What the program's first line gives to node, as when it is run by its name: `#!/usr/bin/env -S node FLAG...`. */
+function shebangFlags(): readonly string[] {
+  const program = readFileSync(new URL('../../src/cli/flanneld.ts', import.meta.url), 'utf8');
+  return program.split('\n', 1)[0]?.split(' ').slice(3) ?? [];
 }
