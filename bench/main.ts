@@ -1,8 +1,9 @@
-// npm run bench [-- [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale]]
+// npm run bench [-- [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale] [control]]
 //
 // micro: the inner loops of dataplane and control plane, one at a time. net: hosts as network namespaces, real
 // traffic through bare veth, kernel vxlan, Kersey, Kersey held to one packet a syscall, and what other userspace
-// tunnels are installed. scale: many peers, and none of them doing anything. Results: tables here, the last of them
+// tunnels are installed. scale: many peers, and none of them doing anything. control: leases in a real etcd, and the
+// daemon while it is away; only when it is named. Results: tables here, the last of them
 // the targets and whether they are met; bench/results/<date>.json; docs/benchmarks.md (whole runs only).
 //
 // A slow result is a result: the exit code is 1 only when numbers mean nothing, by corrupted payload or by losses that
@@ -11,6 +12,7 @@
 import { withSignals } from '../src/cli/interrupt.ts';
 import { KerseyError } from '../src/errors.ts';
 import { cpuTimesSince, readCpuTimes, stealPercent } from '../src/lab/cpu.ts';
+import { runControl } from './control/control.ts';
 import { argumentsOf, type Arguments, type Length } from './lib/arguments.ts';
 import { describeMachine } from './lib/machine.ts';
 import { nameOf, resultsDirectory, terminal, writeDocument, writeJson } from './lib/report.ts';
@@ -32,7 +34,7 @@ import {
 } from './plan.ts';
 import { profilePass, type ProfilePass } from './profile/pass.ts';
 import { runScale } from './scale/scale.ts';
-import { targets } from './targets.ts';
+import { controlTargets, targets } from './targets.ts';
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -109,16 +111,18 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
   const micros = wants('micro') ? { micro: await micro(asked.length, signal) } : {};
   const network = wants('net') ? await net(plan, missing, signal) : undefined;
   const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
+  const control = wants('control') ? await runControl({ ...plan.control, signal, say }) : undefined;
   const name = `${nameOf({ date, length: asked.length })}-profile`;
   const profile = asked.profile ? { profile: await profiled(plan, name, signal) } : {};
   return {
     ...{ date, length: asked.length, machine, stealPercent: stealPercent(cpuTimesSince(before)) },
     ...{ ...micros, ...profile },
     ...(scale === undefined ? {} : { scale }),
+    ...(control === undefined ? {} : { control, controlTargets: judge(controlTargets, [], control.numbers) }),
     ...(network === undefined
       ? {}
       : { net: network.net, targets: judge(targets, network.net.results, scale?.numbers ?? {}) }),
-    faults: [...(network?.faults ?? []), ...(scale?.faults ?? [])],
+    faults: [...(network?.faults ?? []), ...(scale?.faults ?? []), ...(control?.faults ?? [])],
   };
 }
 

@@ -10,6 +10,7 @@ import { nebula } from './net/nebula.ts';
 import { openVSwitch } from './net/openvswitch.ts';
 import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
 import { wireguardGo } from './net/wireguard-go.ts';
+import type { ControlLengths } from './control/control.ts';
 import { settleSeconds } from './scale/idle.ts';
 import type { ScaleLengths } from './scale/scale.ts';
 
@@ -37,6 +38,7 @@ export interface Plan {
   /** All repeats together may take so long. */
   readonly repeatSeconds: number;
   readonly scale: ScaleLengths;
+  readonly control: ControlLengths;
 }
 
 const all: readonly TestName[] = ['tcp1', 'tcp8', 'udp64', 'udp1400', 'roundTrip'];
@@ -79,6 +81,7 @@ export const fullPlan: Plan = {
   seconds: { tcp1: 4, tcp8: 2, udp64: 6, udp1400: 2, roundTrip: 2 },
   ...{ attempts: 3, repeatSeconds: 240 },
   scale: { pairs: 12, pairSeconds: 1, replaceSeconds: 8, idleSeconds: 20 },
+  control: { rounds: 5, singles: 200, outageSeconds: 30 },
 };
 
 export const quickPlan: Plan = {
@@ -95,6 +98,7 @@ export const quickPlan: Plan = {
   seconds: { tcp1: 2, tcp8: 1, udp64: 3, udp1400: 1, roundTrip: 1 },
   ...{ attempts: 2, repeatSeconds: 20 },
   scale: { pairs: 3, pairSeconds: 1, replaceSeconds: 4, idleSeconds: 10 },
+  control: { rounds: 2, singles: 50, outageSeconds: 10 },
 };
 
 /** What the targets compare, more often than in a full run where one compares little with much. */
@@ -107,6 +111,7 @@ export const targetsPlan: Plan = {
   seconds: { tcp1: 4, tcp8: 2, udp64: 6, udp1400: 2, roundTrip: 2 },
   ...{ attempts: 3, repeatSeconds: 60 },
   scale: fullPlan.scale,
+  control: fullPlan.control,
 };
 
 export const plans = { full: fullPlan, targets: targetsPlan, quick: quickPlan } as const;

@@ -2,11 +2,15 @@
 // median over the rounds counts. A number is judged as it is shown, with its digits.
 
 import type { OffloadProfile } from '../src/lab/offloads.ts';
+import type { ControlMetric } from './control/control.ts';
 import type { ScaleMetric } from './scale/scale.ts';
 
 export type Bound = { readonly atLeast: number } | { readonly atMost: number };
 
-/** What is judged: a metric of metrics.ts as a ratio, or a number of the scale benches. */
+/** Of the benches that measure numbers, not ratios. */
+export type Metric = ScaleMetric | ControlMetric;
+
+/** What is judged: a metric of metrics.ts as a ratio, or a number of the scale and control benches. */
 export type Measure =
   | {
       readonly kind: 'ratio';
@@ -15,12 +19,12 @@ export type Measure =
       readonly contender: string;
       readonly to: string;
     }
-  | { readonly kind: 'scale'; readonly metric: ScaleMetric };
+  | { readonly kind: 'number'; readonly metric: Metric };
 
 export interface Target {
   readonly title: string;
   readonly measure: Measure;
-  readonly unit: 'x' | 'ms' | 'packets' | '%';
+  readonly unit: 'x' | 'ms' | 'packets' | '%' | 'MB';
   readonly digits: number;
   readonly must: Bound;
   readonly aim?: Bound;
@@ -75,22 +79,43 @@ export const targets: readonly Target[] = [
   ratio('CPU seconds a GB, whole machine', 'tcp1.cpuSecondsPerGB', 'plain NIC', cpu),
   {
     title: '65,536 peers: TCP against 1 peer',
-    measure: { kind: 'scale', metric: 'peers.ratio' },
+    measure: { kind: 'number', metric: 'peers.ratio' },
     ...{ unit: 'x', digits: 2, must: { atLeast: 0.98 }, aim: { atLeast: 1 } },
   },
   {
     title: 'replace all of 10,000 peers under load: time',
-    measure: { kind: 'scale', metric: 'replace.ms' },
+    measure: { kind: 'number', metric: 'replace.ms' },
     ...{ unit: 'ms', digits: 1, must: { atMost: 50 }, aim: { atMost: 10 } },
   },
   {
     title: 'replace all of 10,000 peers under load: packets lost',
-    measure: { kind: 'scale', metric: 'replace.lost' },
+    measure: { kind: 'number', metric: 'replace.lost' },
     ...{ unit: 'packets', digits: 0, must: { atMost: 0 } },
   },
   {
     title: 'idle with 1,000 peers: CPU of `kersey up`, of one core',
-    measure: { kind: 'scale', metric: 'idle.percent' },
+    measure: { kind: 'number', metric: 'idle.percent' },
     ...{ unit: '%', digits: 2, must: { atMost: 0.5 } },
   },
+];
+
+function control(
+  title: string,
+  metric: ControlMetric,
+  unit: Target['unit'],
+  atMost: number,
+  digits = 0,
+): Target {
+  return { title, measure: { kind: 'number', metric }, unit, digits, must: { atMost } };
+}
+
+/** Of the benches of the control plane. */
+export const controlTargets: readonly Target[] = [
+  control('1,000 leases at once: from the first put to the last route', 'thousand.ms', 'ms', 1000),
+  control('one more, 1,000 there: put to route, p99', 'one.p99Ms', 'ms', 100),
+  control('memory with 1,200 peers, resident', 'memory.residentMB', 'MB', 110, 1),
+  ...(['killed', 'swallowed'] as const).flatMap((outage) => [
+    control(`etcd ${outage}: packets lost`, `${outage}.lost`, 'packets', 0),
+    control(`etcd ${outage}: CPU meanwhile, of one core`, `${outage}.cpuPercent`, '%', 2, 2),
+  ]),
 ];

@@ -2,6 +2,7 @@
 
 import type { Length } from './arguments.ts';
 import type { RoundResult } from '../net/rounds.ts';
+import type { Control } from '../control/control.ts';
 import type { ProfilePass } from '../profile/pass.ts';
 import type { Scale } from '../scale/scale.ts';
 import type { Machine } from './machine.ts';
@@ -17,9 +18,11 @@ export interface BenchResult {
   readonly micro?: readonly MicroResult[];
   readonly net?: NetResult;
   readonly scale?: Scale;
+  readonly control?: Control;
   readonly profile?: ProfilePass;
   /** Of every run that has network results. */
   readonly targets?: readonly Judgement[];
+  readonly controlTargets?: readonly Judgement[];
   /** What makes the run worthless: corrupted payload, losses without a counter, contenders that did not run. */
   readonly faults: readonly string[];
 }

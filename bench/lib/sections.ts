@@ -2,6 +2,8 @@
 
 import type { LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
+import type { Control } from '../control/control.ts';
+import type { Footprint } from '../control/memory.ts';
 import { cellOf, metrics, ratioOf, reference, rowsOf, total, type Row } from '../net/metrics.ts';
 import type { RoundResult } from '../net/rounds.ts';
 import type { ProfilePass } from '../profile/pass.ts';
@@ -11,10 +13,10 @@ import { spreadOf } from './statistics.ts';
 import { stealLimit } from './steal.ts';
 import type { MicroResult } from './suite.ts';
 import type { Grid } from './table.ts';
-import { summary, verdictGrid } from './verdict.ts';
+import { summary, verdictGrid, type Judgement } from './verdict.ts';
 
 /** Parts of the document; each has its pair of markers there. */
-export const parts = ['targets', 'network', 'scale', 'profile', 'micro'] as const;
+export const parts = ['targets', 'network', 'scale', 'control', 'profile', 'micro'] as const;
 export type Part = (typeof parts)[number];
 
 export interface Section {
@@ -26,7 +28,7 @@ export interface Section {
 
 /** `mark` makes words stand out. */
 export function sectionsOf(result: BenchResult, mark: (text: string) => string): readonly Section[] {
-  const { targets, net, scale, profile, micro } = result;
+  const { targets, net, scale, control, controlTargets, profile, micro } = result;
   const sections: Section[] = [];
   if (targets !== undefined) {
     const lines = [summary(targets)];
@@ -34,6 +36,7 @@ export function sectionsOf(result: BenchResult, mark: (text: string) => string):
   }
   if (net !== undefined) sections.push(...networkSections(net));
   if (scale !== undefined) sections.push(scaleSection(scale));
+  if (control !== undefined) sections.push(...controlSections(control, controlTargets ?? [], mark));
   if (profile !== undefined) sections.push(...profileSections(profile));
   if (micro !== undefined) sections.push(microSection(micro));
   return sections;
@@ -123,14 +126,22 @@ function stealLine(results: readonly RoundResult[]): string {
   );
 }
 
+/** Of one number that was measured once or more. */
+function numberRow(
+  name: string,
+  values: readonly number[] | undefined,
+  unit: string,
+  digits: number,
+): readonly string[] {
+  if (values === undefined || values.length === 0) return [name, 'not measured', '', ''];
+  const { median, min, max } = spreadOf(values);
+  const spread = values.length < 2 ? '' : `${min.toFixed(digits)}-${max.toFixed(digits)}`;
+  return [name, `${median.toFixed(digits)} ${unit}`, spread, `${values.length}`];
+}
+
 function scaleSection({ numbers, losses }: Scale): Section {
-  const row = (name: string, key: keyof typeof numbers, unit: string, digits: number): readonly string[] => {
-    const values = numbers[key] ?? [];
-    if (values.length === 0) return [name, 'not measured', '', ''];
-    const { median, min, max } = spreadOf(values);
-    const spread = values.length < 2 ? '' : `${min.toFixed(digits)}-${max.toFixed(digits)}`;
-    return [name, `${median.toFixed(digits)} ${unit}`, spread, `${values.length}`];
-  };
+  const row = (name: string, key: keyof typeof numbers, unit: string, digits: number): readonly string[] =>
+    numberRow(name, numbers[key], unit, digits);
   const places = Object.entries(losses?.places ?? {}).map(([place, count]) => `${place} ${count}`);
   return {
     part: 'scale',
@@ -155,6 +166,53 @@ function scaleSection({ numbers, losses }: Scale): Section {
         ? []
         : [`Lost while replacing, by place: ${places.join(', ')}.`],
   };
+}
+
+function controlSections(
+  { numbers, footprint }: Control,
+  judgements: readonly Judgement[],
+  mark: (text: string) => string,
+): readonly Section[] {
+  const row = (name: string, key: keyof typeof numbers, unit: string, digits: number): readonly string[] =>
+    numberRow(name, numbers[key], unit, digits);
+  const outages = (['killed', 'swallowed'] as const).flatMap((outage) => [
+    row(`etcd ${outage}: packets sent`, `${outage}.sent`, '', 0),
+    row('... lost', `${outage}.lost`, '', 0),
+    row('... CPU of the daemon meanwhile', `${outage}.cpuPercent`, '% of a core', 2),
+    row('... back, until a new lease has its route', `${outage}.routeMs`, 'ms', 0),
+    row('... back, until the status says ok', `${outage}.okMs`, 'ms', 0),
+  ]);
+  const part = 'control';
+  return [
+    { part, title: 'Promises', grid: verdictGrid(judgements, mark), lines: [] },
+    {
+      part,
+      title: 'Numbers',
+      grid: {
+        head: ['', 'median', 'min-max', 'values'],
+        rows: [
+          row('1,000 leases, from the first put', 'thousand.ms', 'ms', 0),
+          row("... from the last put's answer", 'thousand.afterAnswerMs', 'ms', 0),
+          row('one more, p50', 'one.p50Ms', 'ms', 1),
+          row('... p99', 'one.p99Ms', 'ms', 1),
+          row('... longest', 'one.maxMs', 'ms', 1),
+          row('memory, resident', 'memory.residentMB', 'MB', 1),
+          row('... its share of what others use, too', 'memory.proportionalMB', 'MB', 1),
+          row('... the most there ever was', 'memory.peakMB', 'MB', 1),
+          ...outages,
+        ],
+      },
+      lines: [],
+    },
+    ...(footprint === undefined ? [] : [memorySection(footprint)]),
+  ];
+}
+
+function memorySection({ parts: byKind }: Footprint): Section {
+  const rows = Object.entries(byKind)
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([name, bytes]) => [name, `${(bytes / 1e6).toFixed(1)} MB`]);
+  return { part: 'control', title: 'Memory', grid: { head: ['resident', ''], rows }, lines: [] };
 }
 
 function profileSections(pass: ProfilePass): readonly Section[] {

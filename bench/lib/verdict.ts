@@ -2,8 +2,7 @@
 
 import { ratiosOf } from '../net/metrics.ts';
 import type { RoundResult } from '../net/rounds.ts';
-import type { ScaleNumbers } from '../scale/scale.ts';
-import type { Bound, Target } from '../targets.ts';
+import type { Bound, Metric, Target } from '../targets.ts';
 import { spreadOf, type Spread } from './statistics.ts';
 import type { Grid } from './table.ts';
 
@@ -12,7 +11,7 @@ export type Verdict = 'aim met' | 'must met' | 'FAILS' | 'not measured';
 export interface Judgement {
   readonly title: string;
   readonly verdict: Verdict;
-  /** Of the ratios of the rounds, or of the numbers of a scale bench; undefined when there are none. */
+  /** Of the ratios of the rounds, or of the numbers of a scale or control bench; undefined when there are none. */
   readonly measured: Spread | undefined;
   readonly target: Target;
 }
@@ -20,11 +19,11 @@ export interface Judgement {
 export function judge(
   targets: readonly Target[],
   results: readonly RoundResult[],
-  scale: ScaleNumbers,
+  numbers: Readonly<Partial<Record<Metric, readonly number[]>>>,
 ): readonly Judgement[] {
   return targets.map((target) => {
     const { measure } = target;
-    const values = measure.kind === 'ratio' ? ratiosOf(results, measure) : (scale[measure.metric] ?? []);
+    const values = measure.kind === 'ratio' ? ratiosOf(results, measure) : (numbers[measure.metric] ?? []);
     const measured = values.length === 0 ? undefined : spreadOf(values);
     return { title: target.title, verdict: verdictOf(target, measured), measured, target };
   });

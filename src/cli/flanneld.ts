@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4 --heap-growing-percent=30
 // `flanneld`: flannel's flags and environment, Kersey's node. docs/guide/flanneld.md says where they differ, and why.
 //
 // Exit codes: 0 ended by a signal, --help, --version; 1 not done; 2 the command line was wrong (flannel's is 0).

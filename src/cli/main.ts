@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4 --heap-growing-percent=30
 // The command line. Reads options, calls one command, and turns whatever it throws into one line and an exit code:
 // 0 done, 1 not done, 2 the command line was wrong.
 

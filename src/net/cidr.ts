@@ -62,8 +62,10 @@ export function cidrLast(cidr: Cidr): bigint {
 /** Whether every address of `inner` is in `outer`. False across families. */
 export function cidrContains(outer: Cidr, inner: Ip | Cidr): boolean {
   if (outer.family !== inner.family) return false;
-  const [first, last] = 'value' in inner ? [inner.value, inner.value] : [inner.base, cidrLast(inner)];
-  return outer.base <= first && last <= cidrLast(outer);
+  if ('length' in inner && inner.length < outer.length) return false;
+  const hostBits = BigInt(addressBits(outer.family) - outer.length);
+  const first = 'value' in inner ? inner.value : inner.base;
+  return first >> hostBits === outer.base >> hostBits;
 }
 
 export function cidrOverlaps(a: Cidr, b: Cidr): boolean {

@@ -22,7 +22,10 @@ export function addressBits(family: Family): 32 | 128 {
 
 /** The address, or undefined when the text is not exactly one. */
 export function tryParseIp(text: string): Ip | undefined {
-  if (isIPv4(text)) return { family: 4, value: fromWords(ipaddr.IPv4.parse(text).octets, 8n) };
+  // isIPv4 takes four plain decimal numbers and nothing else. A table of leases is full of these.
+  if (isIPv4(text)) {
+    return { family: 4, value: BigInt(text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)) };
+  }
   // Node takes a zone (`fe80::1%eth0`); here an address stands for itself.
   if (!isIPv6(text) || text.includes('%')) return undefined;
   return { family: 6, value: fromWords(ipaddr.IPv6.parse(withHexTail(text)).parts, 16n) };
@@ -41,7 +44,10 @@ export function formatIp(family: Family, value: bigint): string {
   if (value < 0n || value >> BigInt(addressBits(family)) !== 0n) {
     throw new RangeError(`${value} does not fit an IPv${family} address`);
   }
-  if (family === 4) return new ipaddr.IPv4(toWords(value, 8n, 4)).toString();
+  if (family === 4) {
+    const bits = Number(value);
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
+  }
   return new ipaddr.IPv6(toWords(value, 16n, 8)).toRFC5952String();
 }
 

@@ -23,5 +23,6 @@ export function ipBytes(text: string): Uint8Array {
 /** undefined when the bytes are no address of that family. */
 export function ipText(family: Family, bytes: Uint8Array | undefined): string | undefined {
   if (bytes?.length !== (family === 4 ? 4 : 16)) return undefined;
+  if (family === 4) return bytes.join('.');
   return formatIp(family, BigInt(`0x${Buffer.from(bytes).toString('hex')}`));
 }

@@ -67,7 +67,7 @@ export type NodeEnd =
 const eventPeriod = 250;
 /** After how long everything is compared anew without any event, in milliseconds. */
 const fullPeriod = 30_000;
-/** The same while something is wrong, in milliseconds. */
+/** The same while the host is not as it should be, or our lease is missing, in milliseconds. */
 const retryPeriod = 1000;
 /** Of its time, how much a node may spend comparing when events never cease; but it never waits longer than this. */
 const busyShare = 0.1;
@@ -110,8 +110,11 @@ export class Node {
   #deaf: KerseyError | undefined;
   readonly #reclaim: Reclaim;
   #end: NodeEnd = { kind: 'stopped' };
-  /** When the last comparison ended and how long it took, in milliseconds, and whether something happened since. */
-  #last = { end: 0, cost: 0, dirty: false };
+  /**
+   * When the last comparison ended and how long it took, in milliseconds, whether something happened since, and whether
+   * it left nothing to try again. A store that is away is not tried here: it tells by itself when it is back.
+   */
+  #last = { end: 0, cost: 0, dirty: false, settled: true };
 
   private constructor(parts: Parts, own: Lease, facts: HostFacts) {
     this.#parts = parts;
@@ -280,8 +283,8 @@ export class Node {
 
   #tick(): void {
     this.#last.dirty ||= this.#hasNews();
-    const { end, cost, dirty } = this.#last;
-    const due = dirty ? 0 : this.#notices.problems.length > 0 ? retryPeriod : fullPeriod;
+    const { end, cost, dirty, settled } = this.#last;
+    const due = dirty ? 0 : settled ? fullPeriod : retryPeriod;
     if (performance.now() - end >= Math.max(due, Math.min(cost / busyShare, longestRest))) this.#reconcile();
   }
 
@@ -298,7 +301,6 @@ export class Node {
   /** The one way in which anything changes, whatever happened. @returns what could not be made as it should be */
   #reconcile(): readonly KerseyError[] {
     const start = performance.now();
-    this.#last.dirty = false;
     const problems: KerseyError[] = [];
     const others: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
     const warnings = [...(this.#parts.options.warnings ?? [])];
@@ -336,8 +338,8 @@ export class Node {
     }
     this.#notices.replace([...others, ...problems], warnings);
     const end = performance.now();
-    this.#last.end = end;
-    this.#last.cost = end - start;
+    const claiming = this.#store.kind === 'readable' && this.#reclaim.wanted;
+    this.#last = { end, cost: end - start, dirty: false, settled: problems.length === 0 && !claiming };
     return problems;
   }
 

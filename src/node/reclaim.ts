@@ -11,6 +11,7 @@ const longestWait = 30_000;
 export class Reclaim {
   readonly #claim: (previous: PreviousSubnets) => Promise<Lease>;
   readonly #now: () => number;
+  #wanted = false;
   #running = false;
   #failures = 0;
   #notBefore = 0;
@@ -26,8 +27,14 @@ export class Reclaim {
     return this.#failure;
   }
 
+  /** Whether the lease is missing: attempt() is to be called again. */
+  get wanted(): boolean {
+    return this.#wanted;
+  }
+
   /** The lease is there. */
   over(): void {
+    this.#wanted = false;
     this.#failures = 0;
     this.#notBefore = 0;
     this.#failure = undefined;
@@ -35,6 +42,7 @@ export class Reclaim {
 
   /** Tries now, unless a try is under way or has just failed. Asked again and again as long as the lease is missing. */
   attempt(own: Lease, done: (lease: Lease) => void): void {
+    this.#wanted = true;
     if (this.#running || this.#now() < this.#notBefore) return;
     this.#running = true;
     void this.#try(own, done);

@@ -195,8 +195,7 @@ t.test(
     const { lab, etcd, flanneld } = await world(t, 3);
     const [h1, h2] = [lab.host('h1'), lab.host('h2')];
     await etcd.ctl('put', '/coreos.com/network/config', config);
-    etcd.members[2]?.kill('SIGKILL');
-    await etcd.members[2]?.exited;
+    await etcd.kill(2);
     const [d1, d2] = [flanneld(h1, healthFlags), flanneld(h2)];
     await Promise.all([
       d1.until('knows h2', knows('192.168.78.2')),

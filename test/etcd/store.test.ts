@@ -13,6 +13,7 @@ import type { EtcdStoreOptions } from '../../src/store/etcd/store.ts';
 import type { Lease } from '../../src/store/lease.ts';
 import type { AcquireRequest, StoreEvent } from '../../src/store/subnet-manager.ts';
 import { EtcdCluster } from '../lib/etcd-server.ts';
+import { TcpProxy } from '../lib/tcp-proxy.ts';
 
 const subnets = '/coreos.com/network/subnets/';
 const config = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
@@ -34,12 +35,12 @@ class Host {
   #following: Promise<void> | undefined;
 
   constructor(t: Test, etcd: EtcdCluster, number: number, options: Partial<EtcdStoreOptions> = {}) {
-    const { endpoints } = etcd;
+    const { endpoints = etcd.endpoints } = options;
     this.number = number;
     this.store = new EtcdStore(new EtcdClient({ endpoints, timing }), {
       description: 'etcd',
-      endpoints,
       ...options,
+      endpoints,
     });
     t.teardown(() => this.end());
   }
@@ -188,7 +189,35 @@ t.test('renewed in time', async (t) => {
   t.equal(/"create_revision":(\d+)/.exec(answer)?.[1], created, 'the key never went away');
 });
 
-t.test('etcd goes away, compacts, comes back, is wiped', async (t) => {
+t.test('the history is compacted away while the watch is cut: the table is read anew', async (t) => {
+  const etcd = await cluster(t);
+  const proxy = await TcpProxy.open(etcd.first.port);
+  t.teardown(() => proxy.close());
+  const one = new Host(t, etcd, 1, { endpoints: [`http://127.0.0.1:${proxy.port}`] });
+  const mine = await one.acquire();
+  one.follow();
+  for (const number of [200, 201]) {
+    await etcd.ctl(['put', `${subnets}10.5.${number}.0-24`, `{"PublicIP":"192.168.64.${number}"}`]);
+  }
+  await one.table([mine, '10.5.200.0/24', '10.5.201.0/24']);
+
+  await proxy.refuse();
+  await one.until('the loss', ({ kind }) => kind === 'unreadable');
+  // A lease that comes, one that goes and one that changes: no event of these can be had any more.
+  await etcd.ctl(['put', `${subnets}10.5.202.0-24`, '{"PublicIP":"192.168.64.202"}']);
+  await etcd.ctl(['del', `${subnets}10.5.200.0-24`]);
+  await etcd.ctl(['put', `${subnets}10.5.201.0-24`, '{"PublicIP":"192.168.64.99"}']);
+  await etcd.ctl(['compact', String((await etcd.first.status()).revision)]);
+  await proxy.accept();
+
+  await one.table([mine, '10.5.201.0/24', '10.5.202.0/24']);
+  const leases = one.last?.kind === 'leases' ? one.last.leases : [];
+  t.equal(leases.find((lease) => text(lease) === '10.5.201.0/24')?.attrs.publicIP, '192.168.64.99');
+  await etcd.ctl(['put', `${subnets}10.5.203.0-24`, '{"PublicIP":"192.168.64.203"}']);
+  await one.table([mine, '10.5.201.0/24', '10.5.202.0/24', '10.5.203.0/24']);
+});
+
+t.test('etcd goes away, comes back, is wiped', async (t) => {
   const etcd = await cluster(t);
   const stateDir = mkdtempSync(path.join(tmpdir(), 'kersey-state-'));
   t.teardown(() => {
@@ -202,7 +231,7 @@ t.test('etcd goes away, compacts, comes back, is wiped', async (t) => {
   await one.table([mine, '10.5.200.0/24']);
   const value = await etcd.ctl(['get', '--print-value-only', subnets + mine.replace('/', '-')]);
 
-  // Away, and changed and compacted before it is seen again.
+  // Away when the host starts again.
   await etcd.first.stop('SIGKILL');
   await one.until('the loss', ({ kind }) => kind === 'unreadable');
   await one.end();

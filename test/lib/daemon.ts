@@ -92,12 +92,19 @@ export class Daemon extends DaemonProcess {
   }
 }
 
-/** `flanneld` with these flags, and `NAME=value` of its environment. */
+/** `flanneld` with these flags, `NAME=value` of its environment, and flags of node's. */
 export class Flanneld extends DaemonProcess {
-  constructor(host: Host, directory: string, flags: readonly string[], environment: readonly string[] = []) {
+  constructor(
+    host: Host,
+    directory: string,
+    flags: readonly string[],
+    environment: readonly string[] = [],
+    nodeFlags: readonly string[] = [],
+  ) {
+    const [node = '', ...program] = nodeCommand('cli/flanneld');
     super(host, directory, ({ runDir, subnetFile, stateDir }) => [
       ...['env', `KERSEY_RUN_DIR=${runDir}`, `KERSEY_STATE_DIR=${stateDir}`, ...environment],
-      ...[...nodeCommand('cli/flanneld'), `--subnet-file=${subnetFile}`, ...flags],
+      ...[node, ...nodeFlags, ...program, `--subnet-file=${subnetFile}`, ...flags],
     ]);
   }
 }

@@ -23,7 +23,7 @@ const speed: Target = {
 };
 const time: Target = {
   title: 'replace',
-  measure: { kind: 'scale', metric: 'replace.ms' },
+  measure: { kind: 'number', metric: 'replace.ms' },
   ...{ unit: 'ms', digits: 1, must: { atMost: 50 } },
 };
 

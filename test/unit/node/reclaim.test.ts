@@ -32,9 +32,11 @@ void t.test(
     const attempt = (): void => {
       reclaim.attempt(lease, (got) => done.push(got));
     };
+    t.notOk(reclaim.wanted);
     attempt();
     attempt();
     t.equal(tries, 1);
+    t.ok(reclaim.wanted);
     const at: number[] = [];
     for (now = 0; now < 120_000; now += 500) {
       const before = tries;
@@ -57,5 +59,6 @@ void t.test(
     t.same(done, [lease]);
     reclaim.over();
     t.equal(reclaim.failure, undefined);
+    t.notOk(reclaim.wanted);
   },
 );
