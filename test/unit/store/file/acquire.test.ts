@@ -320,7 +320,7 @@ void t.test('which store is meant', (t) => {
   const cases = [
     ['/etc/kersey/network.json', "the store '/etc/kersey/network.json' does not say which kind it is"],
     ['', "the store '' does not say which kind it is"],
-    ['etcd:http://127.0.0.1:2379', "'etcd:' is not a kind of store; there is only file:"],
+    ['consul:http://127.0.0.1', "'consul:' is not a kind of store; there are file: and etcd:"],
     ['file:', "the store 'file:' does not name a file"],
   ] as const;
   for (const [store, message] of cases) t.throws(() => openStore(store), { code: 'USAGE', message, remedy });
