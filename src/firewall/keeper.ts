@@ -115,10 +115,15 @@ export class FirewallKeeper {
     });
   }
 
+  /** Resolves when no look is under way. */
+  async settled(): Promise<void> {
+    await this.#round;
+  }
+
   /** Ends what is under way. The rules stay. */
   async close(): Promise<void> {
     this.#stop.abort();
-    await this.#round;
+    await this.settled();
   }
 
   #due(now: number): boolean {

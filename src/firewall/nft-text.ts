@@ -101,7 +101,7 @@ export function tableDifference(listing: JsonValue, rules: FamilyRules): string 
     if (!sameRules(present, list)) return `the rules of the chain ${head.name} were others`;
   }
   const foreign = heads.find(({ name }) => !wanted.some(([head]) => head.name === name));
-  return foreign === undefined ? undefined : `there was a chain ${String(foreign['name'])}`;
+  return foreign === undefined ? undefined : `there was a chain ${textOf(foreign['name'])}`;
 }
 
 /** Chains of others that drop what they forward unless a rule of theirs accepts it, from `nft -j list chains`. */
@@ -189,7 +189,7 @@ function parseNet(value: JsonValue | undefined, family: Family): string | undefi
     typeof value === 'string'
       ? `${value}/${addressBits(family)}`
       : isJsonObject(prefix)
-        ? `${String(prefix['addr'])}/${String(prefix['len'])}`
+        ? `${textOf(prefix['addr'])}/${textOf(prefix['len'])}`
         : '';
   const cidr = tryParseCidr(text);
   return cidr?.family === family ? formatCidr(cidr) : undefined;
@@ -207,6 +207,10 @@ function parseVerdict(part: JsonObject): Verdict | undefined {
   const flags = masquerade['flags'];
   const [flag, ...more] = listOf(flags) ?? [flags];
   return flag === 'fully-random' && more.length === 0 ? 'masquerade fully-random' : undefined;
+}
+
+function textOf(value: JsonValue | undefined): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
 
 function listOf(value: JsonValue | undefined): readonly JsonValue[] | undefined {

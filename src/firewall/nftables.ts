@@ -74,7 +74,7 @@ export class Nftables implements Backend {
     const argv = ['nft', '-j', 'list', 'table', nftFamily[family], tableName[family]];
     const result = await runTool(argv, { signal });
     if (result.code !== 0) {
-      if (/No such file or directory/.test(result.stderr)) return wanted ? 'it was gone' : undefined;
+      if (result.stderr.includes('No such file or directory')) return wanted ? 'it was gone' : undefined;
       throw failure(lastWords(result));
     }
     if (!wanted) return 'it was there';

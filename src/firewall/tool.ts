@@ -62,7 +62,7 @@ export function runTool(
 /** What it said last when it failed, in one line. */
 export function lastWords({ stdout, stderr, code }: ToolResult): string {
   const lines = (stderr.trim() === '' ? stdout : stderr).split('\n').map((line) => line.trim());
-  const said = lines.filter((line) => line !== '' && !/^[\^~ ]+$/.test(line) && !/^Try `/.test(line));
+  const said = lines.filter((line) => line !== '' && !/^[\^~ ]+$/.test(line) && !line.startsWith('Try `'));
   return said.slice(0, 3).join(' | ') || `it ended with code ${code}`;
 }
 

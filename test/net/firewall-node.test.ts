@@ -66,7 +66,7 @@ async function attach({ h1, pod }: World, status: Status): Promise<Addresses> {
     `address add ${six}10/64 dev eth1 nodad`,
     'link set eth1 up',
     `route add default via ${gateway}`,
-    `-6 route add default via ${six}1`,
+    `route add ::/0 via ${six}1`,
   );
   return { four: address, six: `${six}10` };
 }
