@@ -129,6 +129,6 @@ function programOf(command: IptablesName, family: Family): string {
 
 function failure(program: string, reason: string): KerseyError {
   return new KerseyError('FIREWALL', `${program}: ${reason}`, {
-    remedy: 'see `iptables-save`, or let nft do it: --firewall nft',
+    remedy: 'see `iptables-save`',
   });
 }

@@ -206,7 +206,7 @@ export class FirewallKeeper {
       return;
     }
     const advice = dropping.every(({ ofIptables }) => ofIptables)
-      ? 'use --firewall iptables'
+      ? 'let iptables make the rules'
       : 'accept the network there';
     this.#warnings = [
       `the firewall chain ${names} drops what it forwards, which an accept in nft's own table does not lift; ${advice}`,

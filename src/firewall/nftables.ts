@@ -132,7 +132,7 @@ function jsonOf(text: string): JsonValue {
 
 function failure(reason: string, cause?: unknown): KerseyError {
   return new KerseyError('FIREWALL', `nft: ${reason}`, {
-    remedy: 'see `nft list ruleset`, or let iptables do it: --firewall iptables',
+    remedy: 'see `nft list ruleset`',
     cause,
   });
 }
