@@ -75,6 +75,7 @@ export const errorCodes = [
   { code: 'DAEMON_NOT_RUNNING', meaning: 'No daemon answers here.' },
   { code: 'DAEMON_RUNNING', meaning: 'A daemon already runs here.' },
   { code: 'TOOL_MISSING', meaning: 'A program that this command runs is not installed.' },
+  { code: 'FIREWALL', meaning: 'The firewall rules could not be made, or nothing on this host makes any.' },
   { code: 'COMMAND_FAILED', meaning: 'A program that this command ran reported an error.' },
   { code: 'TIMEOUT', meaning: 'Something did not happen in time.' },
   { code: 'INTERRUPTED', meaning: 'Stopped before it was done.' },

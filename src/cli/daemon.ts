@@ -10,6 +10,7 @@ import type { Feature } from '../engine/feature.ts';
 import { KerseyError } from '../errors.ts';
 import type { EngineOptions } from '../node/desired.ts';
 import { formatCidr } from '../net/cidr.ts';
+import type { FirewallOptions } from '../node/firewall.ts';
 import type { UnderlayWish } from '../node/iface.ts';
 import type { Node } from '../node/node.ts';
 import { serveNode } from '../node/serve.ts';
@@ -17,6 +18,7 @@ import type { NodeBrief } from '../node/status.ts';
 import { HealthServer } from '../observe/health.ts';
 import type { Health } from '../observe/health.ts';
 import type { Log } from '../observe/log.ts';
+import { firewallText } from '../observe/status-text.ts';
 import { ServiceNotifier } from '../observe/notify.ts';
 import type { Status } from '../observe/status.ts';
 import type { SubnetManager } from '../store/subnet-manager.ts';
@@ -27,6 +29,7 @@ export interface DaemonOptions {
   readonly wish: UnderlayWish;
   readonly engine: EngineOptions & { readonly disable?: readonly Feature[] };
   readonly subnetFile: string;
+  readonly firewall: FirewallOptions;
   readonly runDir: string;
   /** undefined: nobody is told over HTTP. */
   readonly health: { readonly ip: string; readonly port: number } | undefined;
@@ -67,7 +70,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 }
 
 async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: AbortSignal): Promise<void> {
-  const { wish, engine, subnetFile, runDir, warnings, log } = options;
+  const { wish, engine, subnetFile, firewall, runDir, warnings, log } = options;
   // The one that runs now: with another subnet it is another node.
   let node: Node | undefined;
   const health = (): Health => healthOf(node?.brief());
@@ -89,7 +92,8 @@ async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: 
       const onWaiting = (reason: KerseyError): void => {
         notifier.status(`waiting: ${reason.line}`);
       };
-      const parts = { version: version(), store, wish, engine, subnetFile, runDir, warnings, log };
+      const settings = { wish, engine, subnetFile, firewall, runDir, warnings };
+      const parts = { version: version(), store, log, ...settings };
       await serveNode({ ...parts, onStarted, onEnded, onWaiting }, signal);
     } finally {
       stop();
@@ -132,7 +136,7 @@ function briefText({ own, peers, ready, problems: [problem] }: NodeBrief): strin
 
 /** What an operator wants to see first. */
 function announce(status: Status, { runDir, subnetFile, log }: DaemonOptions): void {
-  const { lease, underlay, dataplane, overlays, store } = status;
+  const { lease, underlay, dataplane, overlays, store, firewall } = status;
   const subnets = [lease.subnet, lease.subnet6].filter((subnet) => subnet !== null).join(' and ');
   const known = [lease.publicIP, lease.publicIPv6].filter((ip) => ip !== null).join(' and ');
   log.info(`lease ${subnets}, known to peers as ${known}`, { subnet: subnets, publicIP: known });
@@ -146,6 +150,7 @@ function announce(status: Status, { runDir, subnetFile, log }: DaemonOptions): v
     }
   }
   log.info(`mode ${dataplane.mode}: ${dataplane.why}`, { mode: dataplane.mode });
+  log.info(`firewall ${firewallText(firewall)}`, { firewall: firewall.mode });
   const peers = overlays.reduce((sum, overlay) => sum + overlay.peers.length, 0);
   log.info(`${peers} ${peers === 1 ? 'peer' : 'peers'} in ${store.description}`, { peers });
   const next = `kersey status${runDir === defaultRunDir ? '' : ` --run-dir ${runDir}`}`;

@@ -49,12 +49,12 @@ export const flanneldFlags = {
   'ip-masq': {
     type: 'bool',
     default: false,
-    usage: 'masquerade traffic that leaves the network (not built yet)',
+    usage: "give traffic that leaves the network this host's address",
   },
   'ip-masq-fully-random-disable': {
     type: 'bool',
     default: false,
-    usage: 'masquerade without --random-fully (not built yet)',
+    usage: 'masquerade without --random-fully',
   },
   'kube-subnet-mgr': { type: 'bool', default: false, usage: 'keep leases in Kubernetes (not built yet)' },
   'kube-api-url': { type: 'string', default: '', usage: 'Kubernetes API server; for -kube-subnet-mgr' },
@@ -70,12 +70,12 @@ export const flanneldFlags = {
   'iptables-resync': {
     type: 'int',
     default: 5,
-    usage: 'how often firewall rules are compared, in seconds (not built yet)',
+    usage: 'how often rules are read where the kernel does not tell of changes, in seconds',
   },
   'iptables-forward-rules': {
     type: 'bool',
     default: true,
-    usage: 'rules that let forwarded traffic of the network through (not built yet)',
+    usage: 'rules that let forwarded traffic of the network through',
   },
   'ip-blackhole-route': {
     type: 'bool',

@@ -63,6 +63,15 @@ async function flanneld(argv: readonly string[], environment: Environment): Prom
     },
     engine: {},
     subnetFile: flags['subnet-file'],
+    firewall: {
+      mode: 'auto',
+      first: { dialect: 'iptables', why: 'as flannel without EnableNFTables', asked: true },
+      masquerade: flags['ip-masq'],
+      forward: flags['iptables-forward-rules'],
+      fullyRandom: !flags['ip-masq-fully-random-disable'],
+      // 0 makes flannel spin.
+      resync: Math.max(1, flags['iptables-resync']),
+    },
     runDir: orElse(environment['KERSEY_RUN_DIR'], defaultRunDir),
     health:
       flags['healthz-port'] === 0 ? undefined : { ip: flags['healthz-ip'], port: flags['healthz-port'] },
@@ -99,11 +108,6 @@ function refuseWrong(flags: FlanneldFlags): void {
 /** What was asked for and is not there: warnings of the log and of the status. */
 function missingParts(flags: FlanneldFlags): readonly string[] {
   return [
-    ...(flags['ip-masq']
-      ? [
-          '-ip-masq: the masquerading rules are not built yet, and none are made; FLANNEL_IPMASQ=false tells Docker and CNI to masquerade themselves',
-        ]
-      : []),
     ...(flags['ip-blackhole-route']
       ? [
           '-ip-blackhole-route: not built yet; packets to unused addresses of our subnet take the default route',
@@ -119,7 +123,6 @@ const forKubernetes: readonly FlanneldFlag[] = [
   'net-config-path',
   'set-node-network-unavailable',
 ];
-const forRules: readonly FlanneldFlag[] = ['ip-masq-fully-random-disable', 'iptables-resync'];
 const forKlog: readonly FlanneldFlag[] = ['vmodule', 'log_backtrace_at'];
 
 function logFlags(flags: FlanneldFlags, given: ReadonlySet<FlanneldFlag>, log: Log): void {
@@ -130,13 +133,7 @@ function logFlags(flags: FlanneldFlags, given: ReadonlySet<FlanneldFlag>, log: L
     if (found.length > 0) log.info(`without effect, ${reason}: ${found.map((name) => `-${name}`).join(' ')}`);
   };
   idle('because -kube-subnet-mgr is not given', forKubernetes);
-  idle('because firewall rules are not built yet', forRules);
   idle("because the log is not klog's", forKlog);
-  if (flags['iptables-forward-rules']) {
-    log.info(
-      '-iptables-forward-rules: not built yet; where the FORWARD policy is DROP, accept the network there by hand',
-    );
-  }
 }
 
 /** flannel takes both or none, and leaves out one alone. */

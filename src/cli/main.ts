@@ -11,7 +11,7 @@ import { defaultStateDir } from '../store/etcd/store.ts';
 import { defaultRunDir, defaultSubnetFile } from './daemon.ts';
 import { leases, leasesRelease, leasesReserve, leasesWatch } from './leases.ts';
 import type { LeasesOptions, ReserveOptions } from './leases.ts';
-import { collect, parseFeatures, parseOutput, parseWorkers, wholeNumber } from './options.ts';
+import { collect, parseFeatures, parseFirewall, parseOutput, parseWorkers, wholeNumber } from './options.ts';
 import type { Output } from './options.ts';
 import { reportError } from './report-error.ts';
 import { status } from './status.ts';
@@ -56,6 +56,16 @@ function program(): Command {
     .option('--workers <number>', 'receive queues, each with two threads (default: 1)', parseWorkers)
     .option('--allow-unknown-sources', 'let in frames from hosts without a lease', false)
     .option('--no-inner-source-check', 'let peers send from addresses outside their subnets')
+    .option('--firewall <auto|nft|iptables|off>', 'what makes firewall rules', parseFirewall, 'auto')
+    .option('--ip-masq', "give traffic that leaves the network this host's address", false)
+    .option('--ip-masq-fully-random-disable', 'with source ports as they come', false)
+    .option('--no-forward-rules', 'make no rules that let forwarded traffic of the network through')
+    .option(
+      '--iptables-resync <seconds>',
+      'how often rules are read where the kernel does not tell of changes',
+      wholeNumber('--iptables-resync', 1, 86_400),
+      5,
+    )
     .addOption(output())
     .action((options: UpOptions) => up(options));
 

@@ -3,6 +3,8 @@
 import { isFeature, features } from '../engine/feature.ts';
 import type { Feature } from '../engine/feature.ts';
 import { KerseyError } from '../errors.ts';
+import { firewallModes } from '../firewall/choose.ts';
+import type { FirewallMode } from '../firewall/choose.ts';
 
 export type Output = 'text' | 'json';
 
@@ -12,6 +14,14 @@ const mostWorkers = 16;
 export function parseOutput(text: string): Output {
   if (text === 'text' || text === 'json') return text;
   throw new KerseyError('USAGE', `--output ${text} is not a format`, { remedy: 'write -o text or -o json' });
+}
+
+export function parseFirewall(text: string): FirewallMode {
+  const mode = firewallModes.find((name) => name === text);
+  if (mode !== undefined) return mode;
+  throw new KerseyError('USAGE', `--firewall ${text} is not a choice`, {
+    remedy: `write one of ${firewallModes.join(', ')}`,
+  });
 }
 
 export function parseWorkers(text: string): number {

@@ -1,9 +1,11 @@
 // `kersey up`: one node, in the foreground, until SIGINT or SIGTERM.
 
 import type { Feature } from '../engine/feature.ts';
+import { KerseyError } from '../errors.ts';
 import { openStore } from '../store/open.ts';
 import { daemonLog } from './daemon-log.ts';
 import { runDaemon } from './daemon.ts';
+import type { FirewallMode } from '../firewall/choose.ts';
 import type { Output } from './options.ts';
 import { etcdAccess } from './store-options.ts';
 import type { StoreFlags } from './store-options.ts';
@@ -23,11 +25,21 @@ export interface UpOptions extends StoreFlags {
   readonly workers?: number;
   readonly allowUnknownSources: boolean;
   readonly innerSourceCheck: boolean;
+  readonly firewall: FirewallMode;
+  readonly ipMasq: boolean;
+  readonly ipMasqFullyRandomDisable: boolean;
+  readonly forwardRules: boolean;
+  readonly iptablesResync: number;
   readonly output: Output;
 }
 
 export async function up(options: UpOptions): Promise<void> {
   const etcd = etcdAccess(options);
+  if (options.ipMasq && options.firewall === 'off') {
+    throw new KerseyError('USAGE', '--ip-masq asks for firewall rules, --firewall off for none', {
+      remedy: 'leave out one of them',
+    });
+  }
   await runDaemon({
     openStore: () => openStore(options.store, { etcd, stateDir: options.stateDir }),
     wish: {
@@ -44,6 +56,14 @@ export async function up(options: UpOptions): Promise<void> {
       ...(options.workers !== undefined && { workers: options.workers }),
     },
     subnetFile: options.subnetFile,
+    firewall: {
+      mode: options.firewall,
+      first: { dialect: 'nft', why: 'nft works', asked: false },
+      masquerade: options.ipMasq,
+      forward: options.forwardRules,
+      fullyRandom: !options.ipMasqFullyRandomDisable,
+      resync: options.iptablesResync,
+    },
     runDir: options.runDir,
     health: options.healthzPort === 0 ? undefined : { ip: options.healthzIp, port: options.healthzPort },
     warnings: [],

@@ -3,6 +3,12 @@
 
 /** netlink families */
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+/** linux/netfilter/nfnetlink.h and nf_tables.h; a message's type is `subsystem << 8 | message`. */
+export const NFNL_SUBSYS_NFTABLES = 10;
+export const NFT_MSG = { GETGEN: 16 } as const;
+export const NFTA_GEN = { ID: 1 } as const;
 
 /** nlmsghdr.nlmsg_type */
 export const NLMSG = { ERROR: 2, DONE: 3 } as const;

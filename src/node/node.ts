@@ -1,9 +1,10 @@
 // The life of a node: start, keep the host as the store says, stop.
 //
-//   start    config -> underlay -> control socket -> lease -> leases -> devices, addresses, routes -> subnet.env
+//   start    config -> underlay -> control socket -> lease -> firewall -> leases -> devices, addresses, routes
+//            -> subnet.env
 //   run      whenever the store, the kernel or the clock says so: facts + leases -> desired state -> reconcile
 //   stop     the engines, and with them devices, addresses and routes; the control socket. Lease and subnet.env stay,
-//            so that the next start gets the same subnet.
+//            so that the next start gets the same subnet; firewall rules stay for the containers that go on.
 //
 // What a start that fails had made is undone, last first.
 //
@@ -17,6 +18,7 @@
 import type { NetworkConfig } from '../config/network.ts';
 import { Engine } from '../engine/engine.ts';
 import { KerseyError } from '../errors.ts';
+import type { FirewallKeeper } from '../firewall/keeper.ts';
 import type { Family } from '../net/ip.ts';
 import { Netlink } from '../netlink/client.ts';
 import { RT_TABLE } from '../netlink/constants.ts';
@@ -31,6 +33,8 @@ import { claimLease } from './claim.ts';
 import { assertNetworkFits, desiredState, deviceName, enabledFamilies, isOwn } from './desired.ts';
 import type { Desired, EngineOptions, HostFacts } from './desired.ts';
 import { factsKey, observeHost } from './facts.ts';
+import { keepFirewall } from './firewall.ts';
+import type { FirewallOptions } from './firewall.ts';
 import { chooseUnderlay } from './iface.ts';
 import type { Underlay, UnderlayWish } from './iface.ts';
 import { Notices } from './notices.ts';
@@ -50,6 +54,7 @@ export interface NodeOptions {
   readonly wish: UnderlayWish;
   readonly engine: EngineOptions;
   readonly subnetFile: string;
+  readonly firewall: FirewallOptions;
   readonly runDir: string;
   /** What the operator asked for and does not get: part of the status for as long as the node runs. */
   readonly warnings?: readonly string[];
@@ -85,6 +90,7 @@ interface Parts {
   readonly notices: Notices;
   readonly stop: AbortController;
   readonly claim: Claimer;
+  readonly firewall: FirewallKeeper;
 }
 
 type Claimer = (facts: HostFacts, previous: PreviousSubnets, signal: AbortSignal) => Promise<Lease>;
@@ -174,7 +180,17 @@ export class Node {
       undo.add(() => {
         stop.abort();
       });
-      const parts = { options, undo, config, underlay, netlink, events, reconciler, notices, stop, claim };
+      const onFirewallChange = (): void => {
+        ready.node?.wake();
+      };
+      const firewall = await keepFirewall(
+        { options: options.firewall, config, own, notices, log, undo, onChange: onFirewallChange },
+        signal,
+      );
+      const parts = {
+        ...{ options, undo, config, underlay, netlink, events, reconciler, notices, stop, claim },
+        firewall,
+      };
       const node = new Node(parts, own, facts);
       await node.#begin(signal);
       ready.node = node;
@@ -234,7 +250,7 @@ export class Node {
   }
 
   status(): Status {
-    const { options, underlay, reconciler } = this.#parts;
+    const { options, underlay, reconciler, firewall } = this.#parts;
     return nodeStatus({
       version: options.version,
       since: this.#since,
@@ -247,9 +263,15 @@ export class Node {
       facts: this.#facts,
       desired: this.#desired ?? { overlays: [], mtu: 0, warnings: [] },
       reconciler,
+      firewall,
       problems: this.#notices.problems,
       warnings: this.#notices.warnings,
     });
+  }
+
+  /** Something outside of it has changed: everything is compared at the next tick. */
+  wake(): void {
+    this.#last.dirty = true;
   }
 
   /** The status in short, cheap enough to be asked every second. */
@@ -282,6 +304,7 @@ export class Node {
   }
 
   #tick(): void {
+    this.#parts.firewall.tick();
     this.#last.dirty ||= this.#hasNews();
     const { end, cost, dirty, settled } = this.#last;
     const due = dirty ? 0 : settled ? fullPeriod : retryPeriod;
@@ -303,7 +326,9 @@ export class Node {
     const start = performance.now();
     const problems: KerseyError[] = [];
     const others: KerseyError[] = this.#deaf === undefined ? [] : [this.#deaf];
-    const warnings = [...(this.#parts.options.warnings ?? [])];
+    const { firewall } = this.#parts;
+    others.push(...firewall.problems);
+    const warnings = [...(this.#parts.options.warnings ?? []), ...firewall.warnings];
     const step = (action: () => void, into = problems): void => {
       try {
         action();
@@ -414,7 +439,7 @@ export class Node {
   #writeSubnetFile({ mtu }: Desired): void {
     if (this.#writtenMtu === mtu) return;
     const { config, options } = this.#parts;
-    writeSubnetEnv(options.subnetFile, subnetEnvOf(config, this.#own, mtu));
+    writeSubnetEnv(options.subnetFile, subnetEnvOf(config, this.#own, mtu, options.firewall.masquerade));
     this.#writtenMtu = mtu;
   }
 }

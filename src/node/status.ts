@@ -2,6 +2,7 @@
 
 import type { EngineStats } from '../engine/engine.ts';
 import type { KerseyError } from '../errors.ts';
+import type { FirewallKeeper } from '../firewall/keeper.ts';
 import { formatCidr } from '../net/cidr.ts';
 import type { OverlayStatus, Status } from '../observe/status.ts';
 import type { Lease } from '../store/lease.ts';
@@ -26,6 +27,7 @@ export interface NodeSnapshot {
   readonly facts: HostFacts;
   readonly desired: Desired;
   readonly reconciler: Pick<Reconciler, 'engine' | 'repairs'>;
+  readonly firewall: Pick<FirewallKeeper, 'state' | 'repairs'>;
   readonly problems: readonly KerseyError[];
   readonly warnings: readonly string[];
 }
@@ -78,7 +80,8 @@ export function nodeStatus(node: NodeSnapshot): Status {
       why: underlay.why,
     },
     overlays,
-    repairs: node.reconciler.repairs,
+    firewall: node.firewall.state,
+    repairs: { ...node.reconciler.repairs, firewall: node.firewall.repairs },
   };
 }
 

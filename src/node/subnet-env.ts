@@ -49,6 +49,7 @@ export function subnetEnvOf(
   config: NetworkConfig,
   { subnet, subnet6 }: LeaseSubnets,
   mtu: number,
+  ipMasq: boolean,
 ): SubnetEnv {
   return {
     ...(config.network && { network: config.network }),
@@ -56,7 +57,7 @@ export function subnetEnvOf(
     ...(config.ipv6Network && { ipv6Network: config.ipv6Network }),
     ...(subnet6 && { ipv6Subnet: subnet6 }),
     mtu,
-    ipMasq: false,
+    ipMasq,
   };
 }
 

@@ -6,7 +6,7 @@
 import { styleText } from 'node:util';
 
 import { oneLine } from '../errors.ts';
-import type { OverlayStatus, PeerStatus, Status } from './status.ts';
+import type { FirewallStatus, OverlayStatus, PeerStatus, Status } from './status.ts';
 
 export interface TextOptions {
   /** Whether to use colours. */
@@ -48,7 +48,10 @@ export function statusText(status: Status, options: TextOptions): string {
   return `${text.join('\n\n')}\n`;
 }
 
-function facts({ dataplane, lease, underlay, store }: Status, { now }: TextOptions): readonly string[] {
+function facts(
+  { dataplane, lease, underlay, store, firewall }: Status,
+  { now }: TextOptions,
+): readonly string[] {
   const subnets = [lease.subnet, lease.subnet6].filter((subnet) => subnet !== null).join(' and ');
   const known = [lease.publicIP, lease.publicIPv6].filter((ip) => ip !== null).join(' and ');
   const addresses = [underlay.address, underlay.address6].filter((ip) => ip !== null).join(' and ');
@@ -57,11 +60,22 @@ function facts({ dataplane, lease, underlay, store }: Status, { now }: TextOptio
     ['mode', `${dataplane.mode}: ${dataplane.why}`],
     ['lease', `${subnets}, known to peers as ${known}${term}`],
     ['underlay', `${underlay.iface} ${addresses}, MTU ${underlay.mtu} (${underlay.why})`],
+    ['firewall', firewallText(firewall)],
     [
       'store',
       `${store.description}, ${store.state} for ${duration(store.since, now)}, ${count(store.leases, 'lease')}`,
     ],
   ]);
+}
+
+/** In a line, without its name. */
+export function firewallText({ mode, why, masquerade, forward }: FirewallStatus): string {
+  if (mode === 'none' || mode === 'off') return `${mode} (${why})`;
+  const does = [
+    ...(masquerade ? ['masquerades'] : []),
+    ...(forward ? ['lets forwarded traffic through'] : []),
+  ];
+  return `${does.length === 0 ? 'no rules are wanted' : does.join(', ')} (${why})`;
 }
 
 function overlayLines(

@@ -18,6 +18,7 @@ export interface Status {
   readonly lease: LeaseStatus;
   readonly underlay: UnderlayStatus;
   readonly overlays: readonly OverlayStatus[];
+  readonly firewall: FirewallStatus;
   /** Times that something was put right that had been in order before. */
   readonly repairs: Readonly<Record<string, number>>;
 }
@@ -55,6 +56,14 @@ export interface UnderlayStatus {
   readonly address6: string | null;
   /** Why this interface. */
   readonly why: string;
+}
+
+export interface FirewallStatus {
+  /** What makes the rules; `none` when nothing here can, `off` when nothing shall. */
+  readonly mode: 'nft' | 'iptables' | 'none' | 'off';
+  readonly why: string;
+  readonly masquerade: boolean;
+  readonly forward: boolean;
 }
 
 export interface OverlayStatus {

@@ -110,7 +110,7 @@ t.test('two of ours and one of flannel, and nobody can tell', { skip, timeout: 2
   await etcd.ctl('put', '/coreos.com/network/config', config);
   const s1 = await d1.ready();
   t.equal(await probe(h1, 'readyz'), '200 flanneld is ready', 'the config came after the daemon');
-  t.match(s1.warnings, [/^-ip-masq: the masquerading rules are not built yet/]);
+  t.match(s1, { warnings: [], firewall: { mode: 'iptables', masquerade: true, forward: true } });
   const d2 = flanneld(h2);
   const s2 = await d2.until('knows the other', knows('192.168.78.1'));
   await d1.until('knows the other', knows('192.168.78.2'));
@@ -127,7 +127,7 @@ t.test('two of ours and one of flannel, and nobody can tell', { skip, timeout: 2
   t.same([first, key, text], ['PUT', `${subnets}${a1}-24`, value(own)], 'to the byte');
   t.match(
     readFileSync(d1.subnetFile, 'utf8'),
-    `FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=${a1.replace(/0$/, '1')}/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n`,
+    `FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=${a1.replace(/0$/, '1')}/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n`,
   );
 
   const missing = await probeKernelVxlan(h3);

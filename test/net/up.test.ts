@@ -242,7 +242,7 @@ t.test('leases that come, change and go by hand', { skip }, async (t) => {
   t.equal(await route(), '');
   t.same(
     (await d1.status())?.repairs,
-    { device: 0, link: 0, address: 0, route: 0 },
+    { device: 0, link: 0, address: 0, route: 0, firewall: 0 },
     'none of this is a repair',
   );
 

@@ -1,9 +1,16 @@
 import t from 'tap';
 
-import { collect, parseFeatures, parseOutput, parseWorkers } from '../../../src/cli/options.ts';
+import {
+  collect,
+  parseFeatures,
+  parseFirewall,
+  parseOutput,
+  parseWorkers,
+} from '../../../src/cli/options.ts';
 
 t.test('values that are right', async (t) => {
   t.same([parseOutput('text'), parseOutput('json')], ['text', 'json']);
+  t.same([parseFirewall('auto'), parseFirewall('off')], ['auto', 'off']);
   t.same([parseWorkers('1'), parseWorkers('16')], [1, 16]);
   t.same(parseFeatures('udp-gso, udp-gro'), ['udp-gso', 'udp-gro']);
   t.same(parseFeatures('batch,udp-gso', ['udp-gso']), ['udp-gso', 'batch'], 'repeated');
@@ -22,4 +29,9 @@ t.test('values that are wrong are named, with what would be right', async (t) =>
     remedy: /tun-csum, .*batch/,
   });
   t.throws(() => parseFeatures(''), wrong);
+  t.throws(() => parseFirewall('ufw'), {
+    ...wrong,
+    message: /--firewall ufw/,
+    remedy: /auto, nft, iptables, off/,
+  });
 });

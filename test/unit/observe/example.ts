@@ -20,6 +20,7 @@ export const exampleStatus: Status = {
     renewal: null,
   },
   underlay: { iface: 'eth0', mtu: 1500, address: '192.168.78.1', address6: null, why: '--iface eth0' },
+  firewall: { mode: 'nft', why: 'nft: it works', masquerade: false, forward: true },
   overlays: [
     {
       family: 4,

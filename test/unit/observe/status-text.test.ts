@@ -18,6 +18,7 @@ t.test('a healthy node', async (t) => {
   mode         engine: because
   lease        10.5.1.0/24, known to peers as 192.168.78.1
   underlay     eth0 192.168.78.1, MTU 1500 (--iface eth0)
+  firewall     lets forwarded traffic through (nft: it works)
   store        file:/x.json, readable for 45 min, 2 leases
 
 flannel.1 running, 10.5.1.0/32, VNI 1, UDP port 8472, MTU 1450, VTEP 0e:00:00:00:00:01
