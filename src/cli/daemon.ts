@@ -36,6 +36,8 @@ export interface DaemonOptions {
   /** What the operator asked for and does not get. */
   readonly warnings: readonly string[];
   readonly log: Log;
+  /** Called first of all, when a signal already ends the daemon in order. */
+  readonly onBegin?: () => void;
 }
 
 export const defaultRunDir = '/run/kersey';
@@ -58,6 +60,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   };
   for (const signal of signals) process.on(signal, onSignal);
   try {
+    options.onBegin?.();
     await serve(options, notifier, stopped.signal);
     log.info('stopped; the lease and the subnet file stay for the next start');
   } catch (error) {

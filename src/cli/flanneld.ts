@@ -34,12 +34,6 @@ async function flanneld(argv: readonly string[], environment: Environment): Prom
   const flags = parsed.values;
   refuseWrong(flags);
   const log = daemonLog('text');
-  for (const warning of warnings) log.warn(warning);
-  const [stray] = parsed.rest;
-  if (stray !== undefined) {
-    log.warn(`'${stray}' is no flag: it and the ${parsed.rest.length - 1} arguments after it are not read`);
-  }
-  logFlags(flags, parsed.given, log);
 
   const access: EtcdAccess = {
     prefix: flags['etcd-prefix'],
@@ -47,7 +41,16 @@ async function flanneld(argv: readonly string[], environment: Environment): Prom
     ...tlsPair(flags, log),
     ...userPair(flags, log),
   };
+  const tell = (): void => {
+    for (const warning of warnings) log.warn(warning);
+    const [stray] = parsed.rest;
+    if (stray !== undefined) {
+      log.warn(`'${stray}' is no flag: it and the ${parsed.rest.length - 1} arguments after it are not read`);
+    }
+    logFlags(flags, parsed.given, log);
+  };
   await runDaemon({
+    onBegin: tell,
     openStore: () =>
       openStore(`etcd:${flags['etcd-endpoints']}`, {
         etcd: access,
