@@ -17,6 +17,7 @@
       "native/engine/probe.c",
       "native/engine/probe_inject.c",
       "native/engine/probe_ring.c",
+      "native/engine/rawip.c",
       "native/engine/receive.c",
       "native/engine/ring.c",
       "native/engine/ring_program.c",
@@ -30,6 +31,6 @@
       "native/engine/worker.c"
     ],
     "system_sources": ["native/system/lock.c", "native/system/netlink.c", "native/system/notify.c"],
-    "addon_sources": ["native/addon/addon.cc", "native/bench/microbench.c"]
+    "addon_sources": ["native/addon/addon.cc", "native/addon/watch.c", "native/bench/microbench.c"]
   }
 }

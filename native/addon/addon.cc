@@ -2,7 +2,8 @@
 // into exceptions with `step` and `errno` for src/engine to explain. No packet passes through here.
 //
 // All calls come from the thread of one JavaScript environment. Engines are held in Externals; an
-// engine still open when its environment ends is closed by the External's finaliser.
+// engine still open when its environment ends is closed by the External's finaliser. A watch belongs
+// to the environment's loop, which has to run once more to let it go: it ends by a cleanup hook.
 
 #include <napi.h>
 
@@ -22,6 +23,7 @@ extern "C" {
 #include "../system/lock.h"
 #include "../system/netlink.h"
 #include "../system/notify.h"
+#include "watch.h"
 }
 
 namespace {
@@ -156,17 +158,34 @@ bool parse_disabled(Env env, const Object &config, uint32_t *out) {
 
 // ---- engine ----
 
+// What only VXLAN has.
+bool read_vxlan(Env env, const Object &o, ky_engine_config *c) {
+    std::string mac;
+    return get_uint(env, o, "vni", KY_VNI_MAX, &c->vni) && get_string(env, o, "vtepMac", &mac) &&
+           parse_mac(env, mac, c->mac);
+}
+
+bool read_wire(Env env, const Object &o, ky_engine_config *c) {
+    std::string wire;
+    if (!get_string(env, o, "wire", &wire))
+        return false;
+    if (wire == "vxlan")
+        return read_vxlan(env, o, c);
+    c->wire = KY_WIRE_RAWIP;
+    return wire == "udp" || bad(env, "wire", "'vxlan' or 'udp'");
+}
+
 bool read_config(Env env, const Object &o, ky_engine_config *c) {
-    std::string device, local, mac;
+    std::string device, local;
     uint32_t port = 0, workers = 0;
     bool check = true;
     if (!get_string(env, o, "device", &device) || !get_string(env, o, "local", &local) ||
-        !get_string(env, o, "vtepMac", &mac) || !get_uint(env, o, "vni", KY_VNI_MAX, &c->vni) ||
-        !get_uint(env, o, "port", 65535, &port) || !get_uint(env, o, "mtu", 65535, &c->mtu) ||
+        !read_wire(env, o, c) || !get_uint(env, o, "port", 65535, &port) ||
+        !get_uint(env, o, "mtu", 65535, &c->mtu) ||
         !get_uint(env, o, "workers", KY_WORKERS_MAX, &workers) ||
         !get_bool(env, o, "allowUnknownSources", &c->allow_unknown_sources) ||
         !get_bool(env, o, "innerSourceCheck", &check) || !parse_ip(env, local, &c->local) ||
-        !parse_mac(env, mac, c->mac) || !parse_disabled(env, o, &c->disable))
+        !parse_disabled(env, o, &c->disable))
         return false;
     if (device.empty() || device.size() >= IFNAMSIZ)
         return bad(env, "device", "a name of 1 to 15 bytes");
@@ -209,6 +228,13 @@ ky_engine *engine_of(const CallbackInfo &info) {
     return nullptr;
 }
 
+// Peers on flannel's udp wire have none; src/engine sees to it that the others do.
+bool read_mac(Env env, const Object &o, uint8_t out[6]) {
+    Value v = o.Get("vtepMac");
+    std::string mac;
+    return v.IsUndefined() || (get_string(env, o, "vtepMac", &mac) && parse_mac(env, mac, out));
+}
+
 bool read_peers(Env env, const Value &v, std::vector<ky_peer_spec> *out) {
     if (!v.IsArray())
         return bad(env, "peers", "an array");
@@ -220,12 +246,12 @@ bool read_peers(Env env, const Value &v, std::vector<ky_peer_spec> *out) {
         if (!item.IsObject())
             return bad(env, "peers", "objects");
         Object o = item.As<Object>();
-        std::string prefix, outer, mac;
+        std::string prefix, outer;
         ky_prefix p;
         ky_peer_spec &s = (*out)[i];
         if (!get_string(env, o, "prefix", &prefix) || !get_string(env, o, "outer", &outer) ||
-            !get_string(env, o, "vtepMac", &mac) || !parse_prefix(env, prefix, &p) ||
-            !parse_ip(env, outer, &s.outer) || !parse_mac(env, mac, s.mac))
+            !parse_prefix(env, prefix, &p) || !parse_ip(env, outer, &s.outer) ||
+            !read_mac(env, o, s.mac))
             return false;
         s.prefix = p.ip;
         s.bits = p.bits;
@@ -450,6 +476,113 @@ void netlink_close(const CallbackInfo &info) {
         close(fd);
 }
 
+// ---- watches ----
+
+struct Watch;
+
+// What JavaScript holds. A closed one holds NULL.
+struct WatchHandle {
+    Watch *watch;
+};
+
+// Owned by the loop from watch_open() to watch_closed(), which comes after watch_end().
+struct Watch {
+    ky_watch *poll;      // NULL once it is ending
+    WatchHandle *handle; // NULL when nobody holds it any more
+    Napi::FunctionReference callback;
+    napi_async_cleanup_hook_handle hook;
+};
+
+void watch_readable(void *ctx) {
+    Watch *watch = static_cast<Watch *>(ctx);
+    Env env = watch->callback.Env();
+    Napi::HandleScope scope(env);
+    napi_value result, error;
+    // What the callback throws is nobody's to catch: it goes where such things go.
+    if (napi_make_callback(env, nullptr, env.Global(), watch->callback.Value(), 0, nullptr,
+                           &result) == napi_pending_exception &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok)
+        napi_fatal_exception(env, error);
+}
+
+void watch_closed(void *ctx) {
+    Watch *watch = static_cast<Watch *>(ctx);
+    napi_async_cleanup_hook_handle hook = watch->hook;
+    delete watch;
+    napi_remove_async_cleanup_hook(hook); // until then the environment waits for us
+}
+
+void watch_end(Watch *watch) {
+    if (watch->handle != nullptr)
+        watch->handle->watch = nullptr;
+    watch->handle = nullptr;
+    ky_watch *poll = watch->poll;
+    watch->poll = nullptr;
+    if (poll != nullptr)
+        ky_watch_close(poll);
+}
+
+// (fd, callback): calls back once when fd is readable, and again after watchArm().
+Value watch_open(const CallbackInfo &info) {
+    Env env = info.Env();
+    int fd;
+    if (!get_fd(info, &fd))
+        return env.Undefined();
+    if (!info[1].IsFunction()) {
+        bad(env, "callback", "a function");
+        return env.Undefined();
+    }
+    uv_loop_s *loop = nullptr;
+    Watch *watch = new Watch{nullptr, nullptr, {}, nullptr};
+    auto on_end = [](napi_async_cleanup_hook_handle, void *w) {
+        watch_end(static_cast<Watch *>(w));
+    };
+    int err = -ENOSYS;
+    if (napi_get_uv_event_loop(env, &loop) == napi_ok &&
+        napi_add_async_cleanup_hook(env, on_end, watch, &watch->hook) == napi_ok)
+        err = ky_watch_open(loop, fd, watch_readable, watch_closed, watch, &watch->poll);
+    if (err != 0) {
+        if (watch->hook != nullptr)
+            napi_remove_async_cleanup_hook(watch->hook);
+        delete watch;
+        throw_errno(env, "watch", err);
+        return env.Undefined();
+    }
+    watch->callback = Napi::Persistent(info[1].As<Function>());
+    watch->handle = new WatchHandle{watch};
+    return External<WatchHandle>::New(env, watch->handle, [](Env, WatchHandle *handle) {
+        if (handle->watch != nullptr)
+            watch_end(handle->watch);
+        delete handle;
+    });
+}
+
+// The open watch behind the first argument; NULL after having thrown.
+Watch *watch_of(const CallbackInfo &info) {
+    if (info[0].IsExternal()) {
+        Watch *watch = info[0].As<External<WatchHandle>>().Data()->watch;
+        if (watch != nullptr)
+            return watch;
+    }
+    TypeError::New(info.Env(), "not an open watch").ThrowAsJavaScriptException();
+    return nullptr;
+}
+
+void watch_arm(const CallbackInfo &info) {
+    Watch *watch = watch_of(info);
+    if (watch == nullptr)
+        return;
+    int err = ky_watch_arm(watch->poll);
+    if (err != 0)
+        throw_errno(info.Env(), "watch", err);
+}
+
+void watch_close(const CallbackInfo &info) {
+    Watch *watch = watch_of(info);
+    if (watch != nullptr)
+        watch_end(watch);
+}
+
 Value try_lock(const CallbackInfo &info) {
     Env env = info.Env();
     int fd;
@@ -528,6 +661,9 @@ Object init(Env env, Object exports) {
     exports.Set("netlinkRequest", Function::New(env, netlink_request));
     exports.Set("netlinkReceive", Function::New(env, netlink_receive));
     exports.Set("netlinkClose", Function::New(env, netlink_close));
+    exports.Set("watchOpen", Function::New(env, watch_open));
+    exports.Set("watchArm", Function::New(env, watch_arm));
+    exports.Set("watchClose", Function::New(env, watch_close));
     exports.Set("tryLock", Function::New(env, try_lock));
     exports.Set("unlock", Function::New(env, unlock));
     exports.Set("notify", Function::New(env, notify));

@@ -5,6 +5,7 @@
 #include "bytes.h"
 #include "checksum.h"
 #include "ecn.h"
+#include "rawip.h"
 #include "vxlan.h"
 
 static bool is_martian(struct ky_ip ip, uint8_t version) {
@@ -48,20 +49,22 @@ static void set_ecn(uint8_t *pkt, uint8_t version, uint8_t ecn) {
     ky_store16(pkt + 10, ky_checksum_replace(ky_load16(pkt + 10), before, ky_load16(pkt)));
 }
 
-static struct ky_arrival arrival_of(const uint8_t *pkt, const struct ky_inner *in) {
+static struct ky_arrival arrival_of(const struct ky_decap *d, const uint8_t *pkt,
+                                    const struct ky_inner *in) {
     uint16_t offset = ky_l4_check_offset(in->proto);
     if (offset == 0 || in->fragment || in->l4 + ky_l4_min(in->proto) > in->len)
         return (struct ky_arrival){0};
     uint16_t pseudo = ky_pseudo(pkt, in, in->len - in->l4);
     return (struct ky_arrival){.pseudo = pseudo,
-                               .partial = ky_load16(pkt + in->l4 + offset) == pseudo};
+                               .partial = d->wire == KY_WIRE_VXLAN &&
+                                          ky_load16(pkt + in->l4 + offset) == pseudo};
 }
 
 // See the head of decap.h. Only a partial checksum makes a superpacket: a packet that is merely
 // larger than our MTU, from a peer with a larger one, has a complete checksum and stays as it is.
 static struct ky_arrival classify(const struct ky_decap *d, const struct ky_datagram *dg,
                                   const uint8_t *pkt, const struct ky_inner *in) {
-    struct ky_arrival how = arrival_of(pkt, in);
+    struct ky_arrival how = arrival_of(d, pkt, in);
     if (!how.partial)
         return how;
     uint32_t hdr = in->l4 + ky_l4_header(pkt, in);
@@ -109,18 +112,29 @@ static bool outer_checksum_good(const struct ky_datagram *dg, const uint8_t *pkt
     return ky_fold(ky_sum(dg->buf, len, sum)) == 0xffff;
 }
 
-static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers *peers,
-                                const struct ky_datagram *dg, uint8_t *frame, uint32_t len,
-                                bool whole, struct ky_gro *gro) {
+// Finds the inner packet of a frame. Returns KY_DROP_NONE and *in, or the reason to drop it.
+static enum ky_drop open_frame(const struct ky_decap *d, const uint8_t *frame, uint32_t len,
+                               struct ky_inner *in) {
+    if (d->wire == KY_WIRE_RAWIP)
+        return ky_rawip_check(frame, len, in);
     uint8_t version;
     enum ky_drop reason = ky_vxlan_check(frame, len, d->vni, d->mac, &version);
     if (reason != KY_DROP_NONE)
         return reason;
-    uint8_t *pkt = frame + KY_ENCAP_LEN;
+    bool good =
+        ky_inner_parse(frame + KY_ENCAP_LEN, len - KY_ENCAP_LEN, in) == 0 && in->version == version;
+    return good ? KY_DROP_NONE : KY_DROP_RX_INNER_MALFORMED;
+}
+
+static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers *peers,
+                                const struct ky_datagram *dg, uint8_t *frame, uint32_t len,
+                                bool whole, struct ky_gro *gro) {
     struct ky_inner in;
-    if (ky_inner_parse(pkt, len - KY_ENCAP_LEN, &in) != 0 || in.version != version)
-        return KY_DROP_RX_INNER_MALFORMED;
-    struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(pkt, &in);
+    enum ky_drop reason = open_frame(d, frame, len, &in);
+    if (reason != KY_DROP_NONE)
+        return reason;
+    uint8_t *pkt = frame + ky_wire_header(d->wire);
+    struct ky_arrival how = whole ? classify(d, dg, pkt, &in) : arrival_of(d, pkt, &in);
     if (dg->unverified && !outer_checksum_good(dg, pkt, &in, how))
         return KY_DROP_RX_CHECKSUM;
     const struct ky_peer *peer = admit(d, peers, dg->from, &in, &reason);
@@ -130,10 +144,12 @@ static enum ky_drop decap_frame(const struct ky_decap *d, const struct ky_peers 
     if (ecn == KY_ECN_DROP)
         return KY_DROP_RX_ECN;
     if (ecn != (in.tos & KY_ECN_MASK)) {
-        set_ecn(pkt, version, (uint8_t)ecn);
+        set_ecn(pkt, in.version, (uint8_t)ecn);
         in.tos = (uint8_t)((in.tos & ~KY_ECN_MASK) | ecn);
         ky_add(&d->counters->rx_ecn_marked, 1);
     }
+    if (d->wire == KY_WIRE_RAWIP && ky_rawip_deliver(pkt) != KY_DROP_NONE)
+        return KY_DROP_RX_TTL;
     count_received(d, peer, pkt, &in, how);
     ky_gro_add(gro, pkt, &in, how);
     return KY_DROP_NONE;
@@ -153,7 +169,8 @@ void ky_decap_datagram(const struct ky_decap *d, const struct ky_peers *peers,
         ky_drop(d->counters, KY_DROP_RX_TRUNCATED, 1);
         return;
     }
-    bool whole = dg->gro == 0 || dg->gro >= dg->len || is_one_frame(dg);
+    bool whole =
+        dg->gro == 0 || dg->gro >= dg->len || (d->wire == KY_WIRE_VXLAN && is_one_frame(dg));
     uint32_t size = whole ? dg->len : dg->gro;
     if (!d->allow_unknown_sources && !ky_peers_has_outer(peers, dg->from)) {
         ky_drop(d->counters, KY_DROP_RX_UNKNOWN_SOURCE,

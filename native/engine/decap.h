@@ -9,7 +9,8 @@
 //     not be used to split the datagram;
 //   - from the same, single packets with such a partial checksum.
 // They are told apart by the inner length T = 22 + inner packet: T equal to the datagram means one
-// frame whatever the cmsg says. (test/platform/ has a program for each of these.)
+// frame whatever the cmsg says. (test/platform/ has a program for each of these.) On flannel's udp wire
+// (rawip.h) no kernel sends, so there are only trains and single packets with complete checksums.
 #ifndef KY_DECAP_H
 #define KY_DECAP_H
 
@@ -18,8 +19,10 @@
 #include "gro.h"
 #include "peers.h"
 #include "stats.h"
+#include "wire.h"
 
 struct ky_decap {
+    enum ky_wire wire;
     uint32_t vni;
     uint32_t mtu; // the TUN's: it gives the segment size of TCP superpackets, which travels nowhere
     uint8_t mac[6];
@@ -30,7 +33,7 @@ struct ky_decap {
 };
 
 struct ky_datagram {
-    uint8_t *buf; // changed only where outer ECN asks for it; must stay until ky_gro_flush
+    uint8_t *buf; // changed only by outer ECN and by rawip.h; must stay until ky_gro_flush
     uint32_t len;
     uint16_t gro;      // the UDP_GRO cmsg, 0 when there was none
     uint8_t tos;       // outer TOS or traffic class

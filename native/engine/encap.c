@@ -5,6 +5,7 @@
 #include "bytes.h"
 #include "ecn.h"
 #include "gso.h"
+#include "rawip.h"
 
 static bool is_multicast(const struct ky_inner *in) {
     if (in->version == 4)
@@ -16,7 +17,7 @@ static bool is_multicast(const struct ky_inner *in) {
 // without DF. (The TUN's own MTU normally keeps such packets away.)
 static bool too_big(const struct ky_encap *e, const uint8_t *pkt, const struct ky_inner *in,
                     uint32_t len) {
-    if (len > KY_RUN_BYTES - KY_ENCAP_LEN)
+    if (len > KY_RUN_BYTES - ky_wire_header(e->wire))
         return true; // no datagram holds it, whatever the MTU
     if (len <= e->mtu)
         return false;
@@ -25,6 +26,10 @@ static bool too_big(const struct ky_encap *e, const uint8_t *pkt, const struct k
 
 static uint8_t *reserve(struct ky_encap *e, const struct ky_peer *peer, const struct ky_inner *in,
                         uint8_t port, uint32_t len) {
+    // Outer ECN stays 0 on flannel's udp wire: its proxy does not hand on what congestion is marked there,
+    // and towards such an egress RFC 6040 4.1 wants the outer packet to be one that is not marked.
+    if (e->wire == KY_WIRE_RAWIP)
+        return ky_runs_reserve(&e->runs, peer, port, KY_NOT_ECT, len);
     uint8_t *frame =
         ky_runs_reserve(&e->runs, peer, port, ky_ecn_outer(in->tos), KY_ENCAP_LEN + len);
     memcpy(frame, peer->encap, KY_ENCAP_LEN);
@@ -57,9 +62,15 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
                              struct ky_inner *in) {
     if (ky_inner_parse(pkt, len, in) != 0)
         return KY_DROP_TX_NOT_IP;
+    if (!ky_wire_carries(e->wire, in->version))
+        return is_multicast(in) ? KY_DROP_TX_MULTICAST : KY_DROP_TX_NOT_IPV4;
     const struct ky_peer *peer = ky_peers_find(peers, in->dst);
     if (peer == NULL || ky_inner_mapped(in))
         return is_multicast(in) ? KY_DROP_TX_MULTICAST : KY_DROP_TX_NO_PEER;
+    // Before anything else is found wrong with it: an ICMP error may quote a TTL that is decremented
+    // already (RFC 1812 4.3.2.3).
+    if (e->wire == KY_WIRE_RAWIP && ky_rawip_send(pkt) != KY_DROP_NONE)
+        return KY_DROP_TX_TTL;
     uint8_t port = (uint8_t)(ky_inner_flow(pkt, in) % e->ports);
 
     if (vnet->gso_type != KY_VNET_GSO_NONE) {

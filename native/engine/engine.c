@@ -105,7 +105,8 @@ static int init_memory(struct ky_engine *e, struct ky_worker *w) {
         err = take_counters(&r->decap.peer_counters);
     if (err != 0)
         return err;
-    return ky_receive_init(&r->receive, on(e, KY_FEATURE_BATCH), e->config.mtu + KY_ENCAP_LEN);
+    return ky_receive_init(&r->receive, on(e, KY_FEATURE_BATCH),
+                           e->config.mtu + ky_wire_header(e->config.wire));
 }
 
 static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...)
@@ -151,6 +152,18 @@ static void open_ring(struct ky_engine *e, struct ky_worker *w) {
         switch_off(e, KY_FEATURE_RECEIVE_RING, "%s: %s", step, strerrorname_np(-err));
 }
 
+// Two shortcuts do not serve flannel's udp wire: injection writes VXLAN headers, and the ring's memory is
+// read-only while the TTL of every packet changes.
+static void judge_wire(struct ky_engine *e) {
+    if (e->config.wire == KY_WIRE_VXLAN)
+        return;
+    if (on(e, KY_FEATURE_TUNNEL_GSO))
+        switch_off(e, KY_FEATURE_TUNNEL_GSO, "made for VXLAN, the wire is flannel's udp");
+    if (on(e, KY_FEATURE_RECEIVE_RING))
+        switch_off(e, KY_FEATURE_RECEIVE_RING,
+                   "the TTL must change on flannel's udp wire, the ring is read-only");
+}
+
 // Injection pays where the underlay segments tunnels (inject.h); the ring has one reader.
 static void judge_underlay(struct ky_engine *e) {
     int found = ky_underlay_device(e->config.local, e->underlay);
@@ -168,12 +181,18 @@ static void judge_underlay(struct ky_engine *e) {
                    e->config.workers);
 }
 
+// Source ports of a worker.
+static uint8_t ports_of(const struct ky_engine_config *c) {
+    return (uint8_t)(c->wire == KY_WIRE_VXLAN ? KY_PORTS_MAX / c->workers : 1);
+}
+
 static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
                        struct ky_fault *fault) {
     const struct ky_engine_config *c = &e->config;
     struct ky_udp_config udp = {.local = c->local,
                                 .port = c->port,
-                                .ports = (uint8_t)(KY_PORTS_MAX / c->workers),
+                                .wire = c->wire,
+                                .ports = ports_of(c),
                                 .reuse = c->workers > 1,
                                 .gso = on(e, KY_FEATURE_UDP_GSO),
                                 .gro = on(e, KY_FEATURE_UDP_GRO),
@@ -192,10 +211,12 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
         open_inject(e, w);
     if (on(e, KY_FEATURE_RECEIVE_RING))
         open_ring(e, w);
+    w->sender.encap.wire = c->wire;
     w->sender.encap.mtu = c->mtu;
     w->sender.encap.ports = udp.ports;
     w->sender.encap.counters = &w->sender.counters;
     struct ky_decap *d = &w->receiver.decap;
+    d->wire = c->wire;
     d->vni = c->vni;
     d->mtu = c->mtu;
     memcpy(d->mac, c->mac, 6);
@@ -290,6 +311,7 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
     }
     apply_switches(e);
     apply_dependencies(e);
+    judge_wire(e);
     judge_underlay(e);
     err = open_workers(e, fault);
     if (err != 0) {

@@ -19,6 +19,7 @@
 #include "ip.h"
 #include "peers.h"
 #include "probe.h"
+#include "wire.h"
 
 enum {
     KY_WORKERS_MAX = 16,
@@ -29,7 +30,8 @@ enum {
 struct ky_engine_config {
     char device[IFNAMSIZ];
     struct ky_ip local; // underlay address: frames leave from it and are received on it
-    uint32_t vni;
+    enum ky_wire wire;
+    uint32_t vni; // of VXLAN alone, as is mac
     uint32_t mtu; // largest inner packet
     uint16_t port;
     uint8_t mac[6]; // this node's VtepMAC

@@ -47,7 +47,7 @@ static size_t build4(uint8_t *out, enum ky_icmp kind, const uint8_t *pkt, const 
     memcpy(out + 12, pkt + 16, 4);
     memcpy(out + 16, pkt + 12, 4);
     ky_store16(out + 10, (uint16_t)~ky_fold(ky_sum(out, 20, 0)));
-    out[20] = 3; // destination unreachable
+    out[20] = kind == KY_ICMP_TIME_EXCEEDED ? 11 : 3; // or destination unreachable
     out[21] = kind == KY_ICMP_TOO_BIG ? 4 : 0;
     if (kind == KY_ICMP_TOO_BIG)
         ky_put_be16(out + 26, (uint16_t)mtu);
@@ -67,7 +67,7 @@ static size_t build6(uint8_t *out, enum ky_icmp kind, const uint8_t *pkt, const 
     out[7] = TTL;
     memcpy(out + 8, pkt + 24, 16);
     memcpy(out + 24, pkt + 8, 16);
-    out[40] = kind == KY_ICMP_TOO_BIG ? 2 : 1;
+    out[40] = kind == KY_ICMP_TIME_EXCEEDED ? 3 : kind == KY_ICMP_TOO_BIG ? 2 : 1;
     if (kind == KY_ICMP_TOO_BIG)
         ky_put_be32(out + 44, mtu);
     memcpy(out + 48, pkt, quoted);

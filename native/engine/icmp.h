@@ -11,7 +11,7 @@
 
 #include "inner.h"
 
-enum ky_icmp { KY_ICMP_NET_UNREACHABLE, KY_ICMP_TOO_BIG };
+enum ky_icmp { KY_ICMP_NET_UNREACHABLE, KY_ICMP_TOO_BIG, KY_ICMP_TIME_EXCEEDED };
 
 // RFC 4443 2.4 (c): no IPv6 error is larger than 1280 bytes. IPv4 errors stop at 576 (RFC 1812
 // 4.3.2.3).

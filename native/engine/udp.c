@@ -1,6 +1,7 @@
 #include "udp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -50,7 +51,9 @@ static int open_bound(const struct ky_udp_config *c, uint16_t port, const char *
         return ky_fail(fault, step, -errno);
     if (c->reuse && port != 0)
         (void)set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    // Kernel VXLAN leaves DF unset and fragments where it must; so do we.
+    // Kernel VXLAN leaves DF unset and fragments where it must; so do we. Flannel's proxy has Linux's default,
+    // DF on what fits the path. With runs that is not to be had: they are longer than the path's MTU, and
+    // the kernel leaves DF unset for their segments.
     if (v6) {
         (void)set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
         (void)set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
@@ -96,16 +99,28 @@ static int open_receiver(struct ky_udp *u, const struct ky_udp_config *c, struct
     return err == 0 ? 0 : ky_fail(fault, "udp-option", err);
 }
 
+// One of the bank: a socket whose port is the kernel's choice, or the receiving one once more.
+static int open_sender(const struct ky_udp *u, const struct ky_udp_config *c, int *out,
+                       struct ky_fault *fault) {
+    if (c->wire == KY_WIRE_RAWIP) {
+        *out = fcntl(u->receive_fd, F_DUPFD_CLOEXEC, 0);
+        return *out >= 0 ? 0 : ky_fail(fault, "send-bind", -errno);
+    }
+    int err = open_bound(c, 0, "send-bind", out, fault);
+    if (err == 0)
+        drop_all(*out);
+    return err;
+}
+
 int ky_udp_open(struct ky_udp *u, const struct ky_udp_config *c, struct ky_fault *fault) {
     *u = (struct ky_udp){
         .receive_fd = -1, .stop_fd = -1, .v6 = !ky_ip_is4(c->local), .batch = c->batch};
     atomic_store(&u->gso, c->gso);
     int err = open_receiver(u, c, fault);
     while (err == 0 && u->ports < c->ports) {
-        err = open_bound(c, 0, "send-bind", &u->send_fd[u->ports], fault);
+        err = open_sender(u, c, &u->send_fd[u->ports], fault);
         if (err == 0) {
             set_buffers(u->send_fd[u->ports], SO_SNDBUFFORCE, SO_SNDBUF);
-            drop_all(u->send_fd[u->ports]);
             u->send_port[u->ports] = port_of(u->send_fd[u->ports]);
             u->ports++;
         }

@@ -1,6 +1,8 @@
-// The underlay: one receiving socket on the VXLAN port, and a bank of sending sockets whose
+// The underlay: one receiving socket on the wire's port, and a bank of sending sockets whose
 // ephemeral ports give the flows their entropy (a UDP socket has one source port, and no cmsg
-// changes it). Batches are in the signatures; the send ladder is UDP_SEGMENT, sendmmsg, sendmsg.
+// changes it). On flannel's udp wire the bank is the receiving socket alone: flannel's proxy sends from
+// the port it receives on, and the firewalls and NATs on the way let the answers of such a pair through
+// without a rule of their own. Batches are in the signatures; the send ladder is UDP_SEGMENT, sendmmsg, sendmsg.
 //
 // Sockets belong to one worker. Receiving is receive.h's.
 #ifndef KY_UDP_H
@@ -15,6 +17,7 @@
 #include "ip.h"
 #include "runs.h"
 #include "stats.h"
+#include "wire.h"
 
 enum {
     KY_PORTS_MAX = 16,
@@ -24,7 +27,8 @@ enum {
 struct ky_udp_config {
     struct ky_ip local; // the address frames leave from and are received on
     uint16_t port;
-    uint8_t ports; // size of the bank
+    enum ky_wire wire;
+    uint8_t ports; // size of the bank; on flannel's udp wire at most 1
     bool reuse;    // several workers share the port
     bool gso, gro, batch;
 };

@@ -107,6 +107,8 @@ static void send_packet(struct ky_worker *w, const struct ky_peers *peers, size_
         answer(w, KY_ICMP_NET_UNREACHABLE, &inner);
     else if (reason == KY_DROP_TX_TOO_BIG)
         answer(w, KY_ICMP_TOO_BIG, &inner);
+    else if (reason == KY_DROP_TX_TTL)
+        answer(w, KY_ICMP_TIME_EXCEEDED, &inner);
 }
 
 // Moves one batch. It is as long as the last one was, and twice that when there was more: then a lone

@@ -12,7 +12,15 @@
 enum { INPUT_MAX = 8192, HEADER = 6, VNI = 7, FRAMES_MAX = 300 };
 
 // Of the input and of a datagram.
-enum { NO_TCP = 1, NO_UDP = 2, ANY_SOURCE = 4, ANY_INNER = 8, REFUSE_SUPER = 16, REFUSE_ALL = 32 };
+enum {
+    NO_TCP = 1,
+    NO_UDP = 2,
+    ANY_SOURCE = 4,
+    ANY_INNER = 8,
+    REFUSE_SUPER = 16,
+    REFUSE_ALL = 32,
+    RAWIP = 64,
+};
 enum { REPAIR = 3, FROM = 12, TRUNCATED = 16, REPAIR_VXLAN = 32, FLUSH = 64, UNVERIFIED = 128 };
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 2}, peer_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -81,16 +89,16 @@ static void init(void) {
 
 // Headers and checksums of the frames, as asked for; the rest is the fuzzer's.
 static void repair(uint8_t *p, size_t len, size_t frame, uint8_t options) {
-    for (size_t at = 0; at + KY_ENCAP_LEN < len; at += frame) {
+    uint32_t header = ky_wire_header(decap.wire);
+    for (size_t at = 0; at + header < len; at += frame) {
         size_t size = len - at < frame ? len - at : frame;
-        if (size <= KY_ENCAP_LEN)
+        if (size <= header)
             return;
-        if (options & REPAIR_VXLAN) {
+        if ((options & REPAIR_VXLAN) != 0 && header != 0) {
             ky_vxlan_template(p + at, VNI, our_mac, peer_mac);
             ky_vxlan_set_version(p + at, p[at + KY_ENCAP_LEN] >> 4);
         }
-        packets_repair(p + at + KY_ENCAP_LEN, size - KY_ENCAP_LEN,
-                       (enum packets_repair)(options & REPAIR) % 3);
+        packets_repair(p + at + header, size - header, (enum packets_repair)(options & REPAIR) % 3);
     }
 }
 
@@ -113,7 +121,8 @@ static void receive(const uint8_t *header, uint8_t *bytes, size_t len) {
                             .tos = header[4],
                             .truncated = (options & TRUNCATED) != 0,
                             .from = ky_ip4(sources[(options & FROM) / 4]),
-                            .unverified = size == 0 && (options & UNVERIFIED) != 0,
+                            .unverified = size == 0 && (options & UNVERIFIED) != 0 &&
+                                          decap.wire == KY_WIRE_VXLAN, // by the ring only
                             .outer_sum = (uint16_t)(header[4] << 8)};
     if (size != 0 && len / size > FRAMES_MAX)
         return; // only slow
@@ -123,6 +132,7 @@ static void receive(const uint8_t *header, uint8_t *bytes, size_t len) {
     ky_decap_datagram(&decap, peers, &d, &gro);
     uint64_t frames = dropped_by_decap() + ky_get(&counters.rx_packets) - before;
     whole = ky_get(&counters.rx_superpackets) - whole;
+    FUZZ_CHECK(whole == 0 || decap.wire == KY_WIRE_VXLAN);
     FUZZ_CHECK(frames == 1 || (whole == 1 && frames <= len) ||
                (size != 0 && frames == (len + size - 1) / size));
     if (options & FLUSH)
@@ -144,6 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     gro.udp = (p[0] & NO_UDP) == 0;
     decap.allow_unknown_sources = (p[0] & ANY_SOURCE) != 0;
     decap.no_inner_source_check = (p[0] & ANY_INNER) != 0;
+    decap.wire = p[0] & RAWIP ? KY_WIRE_RAWIP : KY_WIRE_VXLAN;
     for (size_t at = 1; at + HEADER <= size;) {
         size_t len = oracle_get16(p + at), left = size - at - HEADER;
         len = len < left ? len : left;
@@ -158,7 +169,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
-static size_t put_frame(uint8_t *out, const uint8_t *packet, size_t len) {
+static size_t put_frame(uint8_t *out, const uint8_t *packet, size_t len, bool rawip) {
+    if (rawip) {
+        memcpy(out, packet, len);
+        return len;
+    }
     ky_vxlan_template(out, VNI, our_mac, peer_mac);
     ky_vxlan_set_version(out, packet[0] >> 4);
     memcpy(out + KY_ENCAP_LEN, packet, len);
@@ -166,11 +181,12 @@ static size_t put_frame(uint8_t *out, const uint8_t *packet, size_t len) {
 }
 
 // `frames` frames in one train, or one datagram each.
-static void add_train(fuzz_add *add, unsigned kind, unsigned frames, bool train, size_t payload,
-                      uint8_t tos, uint8_t options) {
+static void add_train_on(fuzz_add *add, bool rawip, unsigned kind, unsigned frames, bool train,
+                         size_t payload, uint8_t tos, uint8_t options) {
     uint8_t input[INPUT_MAX], packet[PACKETS_MAX];
-    size_t at = 1, len = packets_make(kind, payload, packet), frame = KY_ENCAP_LEN + len;
-    input[0] = 0;
+    size_t at = 1, len = packets_make(kind, payload, packet);
+    size_t frame = len + (rawip ? 0 : KY_ENCAP_LEN);
+    input[0] = rawip ? RAWIP : 0;
     for (unsigned i = 0; i < frames; i++) {
         if (!train || i == 0) {
             oracle_put16(input + at, (unsigned)(train ? frames * frame : frame));
@@ -179,10 +195,16 @@ static void add_train(fuzz_add *add, unsigned kind, unsigned frames, bool train,
             input[at + 5] = options;
             at += HEADER;
         }
-        at += put_frame(input + at, packet, len);
+        at += put_frame(input + at, packet, len, rawip);
         packets_advance(packet, len, (uint32_t)payload);
     }
     add(input, at);
+}
+
+static void add_train(fuzz_add *add, unsigned kind, unsigned frames, bool train, size_t payload,
+                      uint8_t tos, uint8_t options) {
+    add_train_on(add, false, kind, frames, train, payload, tos, options);
+    add_train_on(add, true, kind, frames, train, payload, tos, options);
 }
 
 void fuzz_seeds(fuzz_add *add) {
@@ -198,6 +220,6 @@ void fuzz_seeds(fuzz_add *add) {
     oracle_put16(input + 3, 100);
     input[0] = input[5] = 0;
     input[6] = PACKETS_PARTIAL;
-    put_frame(input + 7, packet, len);
+    put_frame(input + 7, packet, len, false);
     add(input, 7 + KY_ENCAP_LEN + len);
 }

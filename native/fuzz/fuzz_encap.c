@@ -1,16 +1,17 @@
 // One packet from the TUN, with any virtio_net_hdr before it: what leaves are whole frames of whole
 // packets, in runs of the right shape or as an injected superpacket, and the counters agree.
 //
-// Input: options | virtio_net_hdr, 10 bytes | packet
+// Input: options | wire | virtio_net_hdr, 10 bytes | packet
 #include "../engine/encap.h"
 
 #include <fcntl.h>
 
+#include "../engine/rawip.h"
 #include "../test/oracle.h"
 #include "fuzz.h"
 #include "packets.h"
 
-enum { HEADER = 11, VNI = 7, SEGMENTS_MAX = 400 };
+enum { HEADER = 12, VNI = 7, SEGMENTS_MAX = 400 };
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1}, peer_mac[6] = {2, 0, 0, 0, 0, 2};
 
@@ -36,10 +37,15 @@ static void take(void *ctx, const struct ky_run *runs, unsigned count) {
             const uint8_t *frame = run->buf + at;
             struct ky_inner in;
             uint8_t version;
-            FUZZ_CHECK(ky_vxlan_check(frame, len, VNI, peer_mac, &version) == KY_DROP_NONE);
-            FUZZ_CHECK(ky_inner_parse(frame + KY_ENCAP_LEN, len - KY_ENCAP_LEN, &in) == 0);
-            FUZZ_CHECK(in.version == version && in.len == len - KY_ENCAP_LEN);
-            FUZZ_CHECK(run->tos <= 2);
+            if (encap.wire == KY_WIRE_RAWIP) {
+                FUZZ_CHECK(ky_rawip_check(frame, len, &in) == KY_DROP_NONE && frame[8] > 0);
+                FUZZ_CHECK(run->tos == 0);
+            } else {
+                FUZZ_CHECK(ky_vxlan_check(frame, len, VNI, peer_mac, &version) == KY_DROP_NONE);
+                FUZZ_CHECK(ky_inner_parse(frame + KY_ENCAP_LEN, len - KY_ENCAP_LEN, &in) == 0);
+                FUZZ_CHECK(in.version == version && in.len == len - KY_ENCAP_LEN);
+                FUZZ_CHECK(run->tos <= 2);
+            }
             out.frames++;
             out.bytes += in.len;
         }
@@ -83,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct ky_vnet vnet;
     struct ky_inner in;
-    memcpy(&vnet, data + 1, sizeof vnet);
+    memcpy(&vnet, data + 2, sizeof vnet);
     if (vnet.gso_size != 0 && size / vnet.gso_size > SEGMENTS_MAX)
         return 0; // only slow: segments of few bytes are met with smaller packets
     size -= HEADER;
@@ -93,7 +99,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     encap.mtu = mtus[data[0] & 3];
     encap.runs.frames_max = limits[data[0] >> 2 & 3];
     encap.ports = data[0] & 0x20 ? 16 : 1;
-    encap.inject = data[0] & 0x80 ? &inject : NULL;
+    encap.wire = data[1] & 1 ? KY_WIRE_RAWIP : KY_WIRE_VXLAN;
+    encap.inject = data[0] & 0x80 && encap.wire == KY_WIRE_VXLAN ? &inject : NULL;
     if (data[0] & 0x40)
         packets_repair(packet, size, PACKETS_PARTIAL);
     enum ky_drop reason =
@@ -108,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
+// The same on either wire.
 static void add_superpacket(fuzz_add *add, unsigned kind, uint8_t options, uint16_t mss) {
     uint8_t input[PACKETS_MAX], packet[PACKETS_MAX];
     size_t len = packets_make(kind, mss == 0 ? 100 : 1000, packet);
@@ -125,9 +133,10 @@ static void add_superpacket(fuzz_add *add, unsigned kind, uint8_t options, uint1
                         : ip.version == 4 ? KY_VNET_GSO_TCPV4
                                           : KY_VNET_GSO_TCPV6;
     input[0] = options;
-    memcpy(input + 1, &vnet, sizeof vnet);
+    memcpy(input + 2, &vnet, sizeof vnet);
     memcpy(input + HEADER, packet, len);
-    add(input, HEADER + len);
+    for (input[1] = 0; input[1] < 2; input[1]++)
+        add(input, HEADER + len);
 }
 
 void fuzz_seeds(fuzz_add *add) {

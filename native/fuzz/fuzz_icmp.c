@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct ky_inner in;
     if (ky_inner_parse(packet, size - OPTIONS, &in) != 0)
         return 0;
-    enum ky_icmp kind = data[0] & 1 ? KY_ICMP_TOO_BIG : KY_ICMP_NET_UNREACHABLE;
+    enum ky_icmp kind = (enum ky_icmp)(data[0] % (KY_ICMP_TIME_EXCEEDED + 1));
     size_t len = ky_icmp_build(error, kind, packet, &in, oracle_get32(data + 1));
     if (len != 0)
         check_error(error, len, packet, &in);

@@ -29,7 +29,7 @@ static void check_v4(const struct oracle_spec *s, enum ky_icmp kind, size_t quot
     CHECK(error[8] > 0);
     CHECK_MEM(ip.src, s->dst, 4); // see icmp.h
     CHECK_MEM(ip.dst, s->src, 4);
-    CHECK_EQ(error[20], 3); // destination unreachable (RFC 792) ...
+    CHECK_EQ(error[20], kind == KY_ICMP_TIME_EXCEEDED ? 11 : 3); // RFC 792 ...
     CHECK_EQ(error[21], kind == KY_ICMP_TOO_BIG ? 4 : 0);
     CHECK_EQ(oracle_get16(error + 24), 0);
     CHECK_EQ(oracle_get16(error + 26), kind == KY_ICMP_TOO_BIG ? 1450 : 0); // ... RFC 1191 4
@@ -48,7 +48,8 @@ static void check_v6(const struct oracle_spec *s, enum ky_icmp kind, size_t quot
     CHECK(error[7] > 0);
     CHECK_MEM(ip.src, s->dst, 16);
     CHECK_MEM(ip.dst, s->src, 16);
-    CHECK_EQ(error[40], kind == KY_ICMP_TOO_BIG ? 2 : 1); // RFC 4443 3.2, 3.1
+    static const uint8_t types[] = {1, 2, 3}; // RFC 4443 3.1, 3.2, 3.3
+    CHECK_EQ(error[40], types[kind]);
     CHECK_EQ(error[41], 0);
     CHECK_EQ(oracle_get32(error + 44), kind == KY_ICMP_TOO_BIG ? 1430 : 0);
     CHECK_EQ(oracle_sum(error + 40, got - 40, oracle_pseudo(&ip, ORACLE_ICMP6, got - 40)), 0xffff);
@@ -57,7 +58,7 @@ static void check_v6(const struct oracle_spec *s, enum ky_icmp kind, size_t quot
 
 static void test_quoted_lengths(void) {
     for (size_t payload = 0; payload < 1600; payload++)
-        for (unsigned kind = KY_ICMP_NET_UNREACHABLE; kind <= KY_ICMP_TOO_BIG; kind++) {
+        for (unsigned kind = KY_ICMP_NET_UNREACHABLE; kind <= KY_ICMP_TIME_EXCEEDED; kind++) {
             struct oracle_spec s = oracle_plain(4, ORACLE_UDP, payload);
             size_t len = 28 + payload;
             check_case("IPv4 %zu bytes, kind %u", len, kind);

@@ -284,6 +284,37 @@ static void test_bank_is_deaf(void) {
     close_both();
 }
 
+// Flannel's udp wire: one port to send from and to receive on, each way.
+static void test_one_port(void) {
+    int before = netns_count("/proc/self/fd");
+    struct ky_fault fault;
+    struct ky_udp_config c = {.wire = KY_WIRE_RAWIP, .port = PORT, .ports = 1, .gso = true};
+    open_both(false, true, true, true);
+    ky_udp_close(&from);
+    ky_udp_close(&to);
+    c.local = from_ip;
+    REQUIRE(ky_udp_open(&from, &c, &fault) == 0);
+    c.local = to_ip;
+    REQUIRE(ky_udp_open(&to, &c, &fault) == 0);
+    from.tx = &counters;
+    check_case("one port for both ways");
+    add_run(0, 0, 10, 1472, 1472);
+    send_all();
+    struct sockaddr_in source = {0};
+    socklen_t len = sizeof source;
+    uint8_t frame[2000];
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK_EQ(recvfrom(to.receive_fd, frame, sizeof frame, MSG_DONTWAIT,
+                          (struct sockaddr *)&source, &len),
+                 1472);
+        CHECK_EQ(ntohs(source.sin_port), PORT);
+    }
+    CHECK_EQ(sendto(to.send_fd[0], "answer", 6, 0, (struct sockaddr *)&source, len), 6);
+    CHECK_EQ(recv(from.receive_fd, frame, sizeof frame, MSG_DONTWAIT), 6);
+    close_both();
+    CHECK_EQ(netns_count("/proc/self/fd"), before);
+}
+
 // ---- refusals ----
 
 // The kernel refuses UDP_SEGMENT: the run leaves frame by frame, in its place.
@@ -652,6 +683,7 @@ int main(void) {
     test_ladder();
     test_ports();
     test_bank_is_deaf();
+    test_one_port();
     test_fallback();
     test_larger_than_mtu();
     test_refusals();

@@ -10,15 +10,27 @@ import { native } from '../native/loader.ts';
 import { engineError } from './engine-error.ts';
 import type { Feature, FeatureState } from './feature.ts';
 
-export interface EngineConfig {
+export type EngineConfig = CommonConfig & (VxlanWire | UdpWire);
+
+/** Frames as kernel vxlan and flannel's vxlan backend send them. */
+export interface VxlanWire {
+  readonly wire?: 'vxlan';
+  readonly vni: number;
+  /** This node's VtepMAC: what peers put into the inner Ethernet header. */
+  readonly vtepMac: string;
+}
+
+/** Bare IPv4 packets as flannel's udp backend sends them. */
+export interface UdpWire {
+  readonly wire: 'udp';
+}
+
+interface CommonConfig {
   /** Name of the TUN device; must not exist yet. */
   readonly device: string;
-  readonly vni: number;
   readonly port: number;
   /** Underlay address that frames leave from and are received on; its family is the outer one. */
   readonly local: string;
-  /** This node's VtepMAC: what peers put into the inner Ethernet header. */
-  readonly vtepMac: string;
   /** The largest inner packet, in bytes. */
   readonly mtu: number;
   /** Queues, each with two threads. Default 1. */
@@ -33,7 +45,8 @@ export interface EngineConfig {
 export interface EnginePeer {
   readonly prefix: string;
   readonly outer: string;
-  readonly vtepMac: string;
+  /** With VXLAN; the udp wire has none. */
+  readonly vtepMac?: string;
 }
 
 export interface PeerTable {
@@ -76,6 +89,7 @@ export class Engine {
     const { workers = 1, disable = [], allowUnknownSources = false, innerSourceCheck = true } = config;
     try {
       const handle = native().engineOpen({
+        wire: 'vxlan',
         ...config,
         workers,
         disable,
@@ -94,9 +108,10 @@ export class Engine {
 
   /**
    * Replaces the table of peers. On an error the old table stays.
-   * @throws KerseyError SUBNET_OVERLAP when two peers have the same prefix
+   * @throws KerseyError SUBNET_OVERLAP when two peers have the same prefix, ADDRESS_INVALID when one lacks its VtepMAC
    */
   setPeers(table: PeerTable): void {
+    this.#requireMacs(table.peers);
     try {
       native().engineSetPeers(this.#open(), table.peers, table.local);
     } catch (error) {
@@ -133,6 +148,15 @@ export class Engine {
     const handle = this.#handle;
     this.#handle = undefined;
     native().engineClose(handle);
+  }
+
+  #requireMacs(peers: readonly EnginePeer[]): void {
+    if (this.config.wire === 'udp') return;
+    const without = peers.find(({ vtepMac }) => vtepMac === undefined);
+    if (without === undefined) return;
+    throw new KerseyError('ADDRESS_INVALID', `the peer ${without.prefix} of ${this.device} has no VtepMAC`, {
+      remedy: 'take it from the lease; only the udp wire does without',
+    });
   }
 
   #open(): EngineHandle {

@@ -20,12 +20,21 @@ export interface EngineHandle {
   readonly [engineHandle]: true;
 }
 
-export interface NativeEngineConfig {
+declare const watchHandle: unique symbol;
+/** A watched descriptor. Closed by watchClose, or when its environment ends. Who drops it unclosed may not be called. */
+export interface WatchHandle {
+  readonly [watchHandle]: true;
+}
+
+export type NativeEngineConfig = NativeCommonConfig & NativeWire;
+
+export type NativeWire =
+  { readonly wire: 'vxlan'; readonly vni: number; readonly vtepMac: string } | { readonly wire: 'udp' };
+
+interface NativeCommonConfig {
   readonly device: string;
-  readonly vni: number;
   readonly port: number;
   readonly local: string;
-  readonly vtepMac: string;
   readonly mtu: number;
   readonly workers: number;
   readonly disable: readonly string[];
@@ -36,7 +45,8 @@ export interface NativeEngineConfig {
 export interface NativePeer {
   readonly prefix: string;
   readonly outer: string;
-  readonly vtepMac: string;
+  /** With VXLAN. */
+  readonly vtepMac?: string;
 }
 
 export interface NativeFeature {
@@ -103,6 +113,15 @@ export interface Native {
   netlinkRequest(fd: number, request: Uint8Array): Uint8Array;
   netlinkReceive(fd: number): Uint8Array | undefined;
   netlinkClose(fd: number): void;
+
+  /**
+   * Calls back once when the descriptor is readable or in error, and once more after each watchArm; makes it
+   * non-blocking. Does not keep the process alive. What the callback throws is an uncaught exception.
+   */
+  watchOpen(fd: number, callback: () => void): WatchHandle;
+  watchArm(watch: WatchHandle): void;
+  /** The callback is not called again, and only now may the descriptor be closed. Also from within the callback. */
+  watchClose(watch: WatchHandle): void;
 
   /** flock(2), exclusive and without waiting. Whether the lock was had. */
   tryLock(fd: number): boolean;

@@ -87,7 +87,9 @@ export function nodeStatus(node: NodeSnapshot): Status {
 
 function overlayStatus(desired: DesiredOverlay, engine: EngineFace | undefined): OverlayStatus {
   const state = engine?.state() ?? { kind: 'closed' as const };
-  const { device, vni, port, vtepMac, mtu } = desired.engine;
+  const { device, port, mtu } = desired.engine;
+  if (desired.engine.wire === 'udp') throw new Error('the udp wire is not offered yet');
+  const { vni, vtepMac } = desired.engine;
   return {
     family: desired.family,
     device,

@@ -8,9 +8,9 @@ import type { Host } from '../../src/lab/host.ts';
 
 let number = 0;
 
-/** Checksums are verified; port 8472, which IANA gave to something else, is VXLAN. */
+/** Checksums are verified; port 8472, which IANA gave to something else, is VXLAN, and 8285 flannel's udp wire. */
 const decode = [
-  ...['-n', '-d', 'udp.port==8472,vxlan'],
+  ...['-n', '-d', 'udp.port==8472,vxlan', '-d', 'udp.port==8285,ip'],
   ...['-o', 'ip.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE', '-o', 'tcp.check_checksum:TRUE'],
 ];
 

@@ -141,6 +141,21 @@ function suite(skip: string | false): void {
     t.equal(engine.stats().peers.length, 1, 'after a refusal the old table stays');
   });
 
+  t.test('peers need a VtepMAC with VXLAN, on the udp wire they have none', { skip }, (t) => {
+    const table = { peers: [{ prefix: '10.5.2.0/24', outer: '127.0.0.2' }], local: [] };
+    const vxlan = open(t);
+    refused(t, 'ADDRESS_INVALID', () => {
+      vxlan.setPeers(table);
+    });
+    t.equal(vxlan.stats().peers.length, 0, 'the old table stays');
+    const { device, port, local, mtu } = { ...config, device: 'flannel0', port: 8285 };
+    const udp = Engine.open({ wire: 'udp', device, port, local, mtu });
+    udp.setPeers(table);
+    t.equal(udp.stats().peers.length, 1);
+    udp.close();
+    t.end();
+  });
+
   t.test('what cannot be forwarded is answered by ICMP', { skip }, (t) => {
     const engine = open(t, { mtu: 1450 });
     ip('link', 'set', 'flannel.1', 'mtu', '9000', 'up');
