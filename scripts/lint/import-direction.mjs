@@ -15,12 +15,13 @@
 import { isBuiltin } from 'node:module';
 import path from 'node:path';
 
-/** What everybody may import: the error class, what the file system lacks, the loader of the native addon with its types. */
-const FOUNDATION = ['errors.ts', 'directory.ts', 'native'];
+/** What everybody may import: the error class, the clock, what the file system lacks, the loader of the native addon with its types. */
+const FOUNDATION = ['errors.ts', 'clock.ts', 'directory.ts', 'native'];
 
 /** Room -> the rooms it may import besides itself and the foundation. @type {Readonly<Record<string, readonly string[]>>} */
 export const ROOMS = {
   'errors.ts': [],
+  'clock.ts': [],
   'directory.ts': [],
   native: [],
   net: [],
@@ -30,7 +31,8 @@ export const ROOMS = {
   observe: ['net'],
   firewall: ['config', 'net'],
   store: ['config', 'net'],
-  backend: ['netlink', 'engine', 'config', 'net'],
+  // Backends read what leases say; the store knows no backend.
+  backend: ['store', 'netlink', 'engine', 'config', 'net'],
   node: ['store', 'backend', 'firewall', 'observe', 'netlink', 'engine', 'config', 'net'],
   lab: ['netlink', 'net'],
   cli: ['node', 'lab', 'store', 'backend', 'firewall', 'observe', 'netlink', 'engine', 'config', 'net'],

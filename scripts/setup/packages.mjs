@@ -53,9 +53,22 @@ export const SYSTEM_PACKAGES = [
   { name: 'tshark', use: 'judges packets', purpose: 'test', present: () => program('tshark') },
   { name: 'nftables', use: 'loses packets', purpose: 'test', present: () => program('nft') },
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
+  {
+    name: 'strace',
+    use: 'shows what `ip` asks the kernel',
+    purpose: 'test',
+    present: () => program('strace'),
+  },
   { name: 'etcd-server', use: 'is the etcd of the tests', purpose: 'test', present: () => program('etcd') },
   { name: 'etcd-client', use: 'writes to etcd', purpose: 'test', present: () => program('etcdctl') },
   { name: 'protobuf-compiler', use: 'compiles proto/', purpose: 'check', present: () => program('protoc') },
+  { name: 'wireguard-tools', use: 'configures WireGuard', purpose: 'test', present: () => program('wg') },
+  {
+    name: 'wireguard-go',
+    use: 'is WireGuard where the kernel has none',
+    purpose: 'test',
+    present: () => program('wireguard-go'),
+  },
   { name: 'openssl', use: 'makes certificates', purpose: 'test', present: () => program('openssl') },
 ];
 

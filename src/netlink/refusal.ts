@@ -21,8 +21,16 @@ class SystemError extends Error {
 export function refusal(what: string, { errno, text }: Verdict): KerseyError {
   const name = getSystemErrorName(-errno);
   const cause = new SystemError(name, text ?? name);
-  const why = text === undefined ? errnoText(cause) : `${text} (${name})`;
-  return explained(`cannot ${what}: ${why}`, cause);
+  return explained(`cannot ${what}: ${words(cause)}`, cause);
+}
+
+/** Of an error made here: the kernel's words and the errno, without what was tried. `Unknown device type (EOPNOTSUPP)` */
+export function kernelWords(error: KerseyError): string {
+  return error.cause instanceof SystemError ? words(error.cause) : error.message;
+}
+
+function words(cause: SystemError): string {
+  return cause.message === cause.code ? errnoText(cause) : `${cause.message} (${cause.code})`;
 }
 
 /** Makes a call of the native side, whose errors are those of the socket itself. */

@@ -7,7 +7,7 @@ import { parseCidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Family } from '../net/ip.ts';
 import type { DeviceRef } from './link.ts';
-import { RT_SCOPE, RT_TABLE, RTA, RTM, RTM_F, RTN, RTNH_F, RTPROT } from './constants.ts';
+import { LOOPBACK_INDEX, RT_SCOPE, RT_TABLE, RTA, RTM, RTM_F, RTN, RTNH_F, RTPROT } from './constants.ts';
 import { familyNumber, familyOf, ipBytes, ipText } from './ip-bytes.ts';
 import { attribute, Attributes, encodeMessage, Fields, type Message } from './wire.ts';
 
@@ -29,13 +29,29 @@ export interface Route {
   readonly multipath: boolean;
 }
 
-/** A unicast route of the main table, to be set or deleted. */
-export interface RouteChange {
+/** A route of the main table, to be set or deleted. */
+export type RouteChange = UnicastRoute | BlackholeRoute;
+
+export interface UnicastRoute {
+  readonly kind?: 'unicast';
   readonly dst: string;
   readonly via?: string;
   readonly device: DeviceRef;
   readonly onlink?: boolean;
+  /** Of a route without `via`; the device's link unless told otherwise. */
+  readonly scope?: number;
   /** `boot` unless told otherwise: what `ip route` shows without a word, and what flannel's routes carry. */
+  readonly protocol?: number;
+  readonly metric?: number;
+}
+
+/** Drops what is sent there. To replace one of the same metric is to replace any route, a unicast one too. */
+export interface BlackholeRoute {
+  readonly kind: 'blackhole';
+  readonly dst: string;
+  readonly via?: undefined;
+  readonly device?: undefined;
+  readonly onlink?: undefined;
   readonly protocol?: number;
   readonly metric?: number;
 }
@@ -43,7 +59,9 @@ export interface RouteChange {
 const headerLength = 12;
 
 /** As `ip route` writes it. */
-export function describeRoute({ dst, via, device, onlink }: RouteChange): string {
+export function describeRoute(route: RouteChange): string {
+  if (route.kind === 'blackhole') return `blackhole ${route.dst}`;
+  const { dst, via, device, onlink } = route;
   return [
     dst,
     via === undefined ? '' : ` via ${via}`,
@@ -82,8 +100,16 @@ export function isCloned(message: Message): boolean {
   return message.payload.length >= headerLength && (new Fields(message.payload).u32(8) & RTM_F.CLONED) !== 0;
 }
 
-export function encodeRouteDump(flags: number, family: Family, device: number | undefined): Uint8Array {
-  const head = Fields.ofLength(headerLength).setU8(0, familyNumber(family)).setU8(4, RT_TABLE.MAIN);
+export function encodeRouteDump(
+  flags: number,
+  family: Family,
+  device: number | undefined,
+  protocol: number | undefined,
+): Uint8Array {
+  const head = Fields.ofLength(headerLength)
+    .setU8(0, familyNumber(family))
+    .setU8(4, RT_TABLE.MAIN)
+    .setU8(5, protocol ?? RTPROT.UNSPEC);
   const attributes = device === undefined ? [] : [attribute.u32(RTA.OIF, device)];
   return encodeMessage(RTM.GETROUTE, flags, head.bytes, attributes);
 }
@@ -102,21 +128,31 @@ export function encodeRouteChange(
 ): Uint8Array {
   const { family, base, length } = parseCidr(change.dst);
   const adding = type === RTM.NEWROUTE;
-  const linkScope = change.via === undefined && family === 4 ? RT_SCOPE.LINK : RT_SCOPE.UNIVERSE;
+  const blackhole = change.kind === 'blackhole';
+  const addingType = blackhole ? RTN.BLACKHOLE : RTN.UNICAST;
   const head = Fields.ofLength(headerLength)
     .setU8(0, familyNumber(family))
     .setU8(1, length)
     .setU8(4, RT_TABLE.MAIN)
     // For a deletion 0 and NOWHERE mean "whichever".
     .setU8(5, change.protocol ?? (adding ? RTPROT.BOOT : RTPROT.UNSPEC))
-    .setU8(6, adding ? linkScope : RT_SCOPE.NOWHERE)
-    .setU8(7, adding ? RTN.UNICAST : RTN.UNSPEC)
-    .setU32(8, change.onlink === true ? RTNH_F.ONLINK : 0);
-  const attributes = [
-    attribute.bytes(RTA.DST, ipBytes(formatIp(family, base))),
-    attribute.u32(RTA.OIF, change.device.index),
-  ];
-  if (change.via !== undefined) attributes.push(attribute.bytes(RTA.GATEWAY, ipBytes(change.via)));
+    .setU8(6, adding ? scopeOf(change, family) : RT_SCOPE.NOWHERE)
+    .setU8(7, adding || blackhole ? addingType : RTN.UNSPEC)
+    .setU32(8, !blackhole && change.onlink === true ? RTNH_F.ONLINK : 0);
+  const attributes = [attribute.bytes(RTA.DST, ipBytes(formatIp(family, base)))];
+  if (!blackhole) {
+    attributes.push(attribute.u32(RTA.OIF, change.device.index));
+    if (change.via !== undefined) attributes.push(attribute.bytes(RTA.GATEWAY, ipBytes(change.via)));
+  } else if (family === 6 && !adding) {
+    // IPv6 looks past the type when it deletes, but keeps its blackholes on lo.
+    attributes.push(attribute.u32(RTA.OIF, LOOPBACK_INDEX));
+  }
   if (change.metric !== undefined) attributes.push(attribute.u32(RTA.PRIORITY, change.metric));
   return encodeMessage(type, flags, head.bytes, attributes);
+}
+
+function scopeOf(change: RouteChange, family: Family): number {
+  if (change.kind !== 'blackhole' && change.scope !== undefined) return change.scope;
+  const direct = change.kind !== 'blackhole' && change.via === undefined && family === 4;
+  return direct ? RT_SCOPE.LINK : RT_SCOPE.UNIVERSE;
 }

@@ -2,7 +2,8 @@
 //
 // Everything is in the byte order of the machine, and everything is padded to four bytes. What the kernel sends is
 // checked against the bounds of its buffer all the same: a length that does not fit is an error, never a wild read.
-// Not handled: attributes in network byte order (NLA_F_NET_BYTEORDER), which rtnetlink does not use.
+// Not handled: the flag for network byte order (NLA_F_NET_BYTEORDER), which rtnetlink does not set: its ports are
+// simply known to be in that order (u16be).
 
 import { endianness } from 'node:os';
 
@@ -101,6 +102,20 @@ export const attribute = {
     out.bytes.set(value, 4);
     return out.bytes;
   },
+  u8(type: number, value: number): Uint8Array {
+    return attribute.bytes(type, Uint8Array.of(value));
+  },
+  /** In network byte order, as ports are. */
+  u16be(type: number, value: number): Uint8Array {
+    return attribute.bytes(type, Uint8Array.of(value >> 8, value & 0xff));
+  },
+  /** True by being there. */
+  flag(type: number): Uint8Array {
+    return attribute.bytes(type, new Uint8Array());
+  },
+  nested(type: number, attributes: readonly Uint8Array[]): Uint8Array {
+    return attribute.bytes(type, Buffer.concat(attributes));
+  },
   u32(type: number, value: number): Uint8Array {
     return attribute.bytes(type, Fields.ofLength(4).setU32(0, value).bytes);
   },
@@ -130,6 +145,16 @@ export class Attributes {
 
   bytes(type: number): Uint8Array | undefined {
     return this.#values.get(type);
+  }
+
+  u8(type: number): number | undefined {
+    return this.#values.get(type)?.[0];
+  }
+
+  /** Of a number in network byte order. */
+  u16be(type: number): number | undefined {
+    const [high, low] = this.#values.get(type) ?? [];
+    return high === undefined || low === undefined ? undefined : high * 256 + low;
   }
 
   u32(type: number): number | undefined {

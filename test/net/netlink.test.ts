@@ -2,6 +2,7 @@
 // sets, we read.
 
 import { execFileSync } from 'node:child_process';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import t from 'tap';
 
@@ -9,10 +10,13 @@ import { errnoName, KerseyError } from '../../src/errors.ts';
 import { formatCidr, cidrAround } from '../../src/net/cidr.ts';
 import type { Cidr } from '../../src/net/cidr.ts';
 import { addressBits, formatIp } from '../../src/net/ip.ts';
+import { awaitCondition } from '../../src/lab/condition.ts';
 import { Netlink } from '../../src/netlink/client.ts';
 import { NetlinkEvents } from '../../src/netlink/events.ts';
+import { RulesGeneration } from '../../src/netlink/generation.ts';
 import type { Link } from '../../src/netlink/link.ts';
 import { inOwnNetns } from '../lib/own-netns.ts';
+import { skipUnlessInstalled } from '../lib/requirements.ts';
 
 interface IpRoute {
   readonly dst: string;
@@ -31,6 +35,11 @@ function ip(...args: readonly string[]): string {
 function ipJson<T>(...args: readonly string[]): readonly T[] {
   const text = ip('-j', ...args).trim();
   return text === '' ? [] : (JSON.parse(text) as T[]);
+}
+
+/** So many times the event loop has asked the kernel what there is. */
+async function turns(n: number): Promise<void> {
+  for (let i = 0; i < n; i++) await setTimeout(1);
 }
 
 function refused(call: () => void): KerseyError {
@@ -314,6 +323,84 @@ if (inOwnNetns(import.meta.filename)) {
     t.ok(seen.some((event) => event.kind === 'address' && event.address.ip === '10.44.0.1'));
     t.ok(seen.some((event) => event.kind === 'route' && event.route.dst === '10.45.0.0/16'));
     t.same(events.take(), [], 'each is told once');
+  });
+
+  t.test('whoever waits for events is told once, and again after having taken them', async (t) => {
+    let told = 0;
+    const events = NetlinkEvents.open(() => told++);
+    t.teardown(() => {
+      events.close();
+    });
+    await turns(3);
+    t.equal(told, 0, 'of nothing');
+    netlink.addAddress(v0, '10.47.0.1/32');
+    await awaitCondition('being told', () => told > 0);
+    netlink.addAddress(v0, '10.47.0.2/32');
+    await turns(3);
+    t.equal(told, 1, 'not of what comes before the first is taken');
+    const seen = events.take();
+    t.equal(seen.filter(({ kind }) => kind === 'address').length, 2);
+    netlink.addAddress(v0, '10.47.0.3/32');
+    await awaitCondition('being told again', () => told === 2);
+    events.close();
+    t.same(events.take(), []);
+  });
+
+  t.test('whoever waits is told of lost events, too, and may close when told', async (t) => {
+    const told: string[] = [];
+    const events = NetlinkEvents.open(() => {
+      const kinds = events.take(100_000).map(({ kind }) => kind);
+      told.push(...new Set(kinds));
+      if (kinds.includes('address')) events.close();
+    });
+    t.teardown(() => {
+      events.close();
+    });
+    const operations = Array.from({ length: 4000 }, (_, i) => {
+      return {
+        action: 'replace',
+        route: { dst: `10.${100 + (i >> 8)}.${i & 255}.0/24`, device: tun },
+      } as const;
+    });
+    const undo = operations.map(({ route }) => ({ action: 'delete', route }) as const);
+    for (let round = 0; round < 4; round++) {
+      netlink.changeRoutes(operations);
+      netlink.changeRoutes(undo);
+    }
+    t.same(told, [], 'not in the middle of something else');
+    await awaitCondition('the loss', () => told.includes('lost'));
+    netlink.addAddress(v0, '10.48.0.1/32');
+    await awaitCondition('the address', () => told.includes('address'));
+  });
+
+  t.test('a change of rules is told once, and again after the generation was read', async (t) => {
+    const nft = skipUnlessInstalled('nft');
+    if (nft !== false) {
+      t.pass('a change of rules', { skip: nft });
+      return;
+    }
+    let told = 0;
+    const rules = RulesGeneration.open(() => told++);
+    t.teardown(() => {
+      rules.close();
+    });
+    t.equal(rules.told, true);
+    const before = rules.read();
+    await turns(3);
+    t.equal(told, 0);
+    for (const round of [1, 2]) {
+      execFileSync('nft', ['add', 'table', 'ip', `kersey${round}`]);
+      await awaitCondition('being told', () => told === round);
+      execFileSync('nft', ['add', 'chain', 'ip', `kersey${round}`, 'c']);
+      await turns(3);
+      t.equal(told, round);
+      t.not(rules.read(), before);
+    }
+    const now = rules.read();
+    execFileSync('nft', ['list', 'ruleset']);
+    await turns(3);
+    t.equal(told, 2, 'not of one who only reads');
+    t.equal(rules.read(), now);
   });
 
   t.test('lost events are reported as lost, and then it goes on', async (t) => {

@@ -7,7 +7,9 @@ import { verdictOf } from '../../../src/netlink/ack.ts';
 import { decodeAddress } from '../../../src/netlink/address.ts';
 import { NLM_F, NLMSG, RTM } from '../../../src/netlink/constants.ts';
 import { decodeEvent } from '../../../src/netlink/events.ts';
-import { decodeLink } from '../../../src/netlink/link.ts';
+import { decodeForwarding, encodeForwardingChange } from '../../../src/netlink/fdb.ts';
+import { decodeLink, encodeLinkCreate } from '../../../src/netlink/link.ts';
+import { decodeNeighbour, encodeNeighbourChange } from '../../../src/netlink/neigh.ts';
 import { decodeRoute, encodeRouteChange } from '../../../src/netlink/route.ts';
 import { attribute, Attributes, decodeMessages, encodeMessage } from '../../../src/netlink/wire.ts';
 
@@ -50,8 +52,25 @@ t.test('messages and attributes come back as they went', async () => {
   );
 });
 
+const decoders = [
+  decodeLink,
+  decodeAddress,
+  decodeRoute,
+  decodeNeighbour,
+  decodeForwarding,
+  decodeEvent,
+  verdictOf,
+];
+
+function decodeAll(data: Uint8Array): void {
+  try {
+    for (const message of decodeMessages(data)) for (const decode of decoders) decode(message);
+  } catch (error) {
+    if (!(error instanceof KerseyError)) throw error;
+  }
+}
+
 t.test('whatever arrives is decoded or refused with a KerseyError', async () => {
-  const decoders = [decodeLink, decodeAddress, decodeRoute, decodeEvent, verdictOf];
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 120 }),
     // A message whose own length is right gets further.
@@ -62,16 +81,36 @@ t.test('whatever arrives is decoded or refused with a KerseyError', async () => 
       )
       .map(([type, payload]) => encodeMessage(type, NLM_F.ACK_TLVS, payload, [])),
   );
-  fc.assert(
-    fc.property(garbage, (data) => {
-      try {
-        for (const message of decodeMessages(data)) for (const decode of decoders) decode(message);
-      } catch (error) {
-        if (!(error instanceof KerseyError)) throw error;
-      }
-    }),
-    { numRuns: 5000 },
-  );
+  fc.assert(fc.property(garbage, decodeAll), { numRuns: 5000 });
+});
+
+t.test('so is a good message that was cut off or damaged', async () => {
+  const device = { index: 7, name: 'flannel.1' };
+  const mac = '0e:2a:00:00:00:02';
+  const tunnels = [
+    { kind: 'vxlan' as const, vni: 1, port: 8472, local: '10.0.0.1', underlay: 2, gbp: true },
+    { kind: 'vxlan' as const, vni: 1, port: 8472, local: 'fd00::1' },
+    { kind: 'ipip' as const, local: '10.0.0.1', underlay: 2 },
+  ];
+  const good = [
+    ...tunnels.map((tunnel) => encodeLinkCreate({ name: 'flannel.1', mtu: 1450, mac, tunnel })),
+    encodeNeighbourChange(RTM.NEWNEIGH, 0, { device, ip: '10.5.2.0', mac }),
+    encodeForwardingChange(RTM.NEWNEIGH, 0, { device, mac, dst: '10.0.0.2', port: 1, vni: 2, via: 3 }),
+    encodeRouteChange(RTM.NEWROUTE, 0, { dst: '10.5.2.0/24', via: '10.5.2.0', device, onlink: true }),
+  ];
+  const damaged = fc
+    .record({
+      message: fc.constantFrom(...good),
+      cut: fc.nat(),
+      flips: fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { maxLength: 3 }),
+    })
+    .map(({ message, cut, flips }) => {
+      const bytes = Buffer.from(message.subarray(0, Math.max(16, cut % (message.length + 1))));
+      bytes.writeUInt32LE(bytes.length, 0);
+      for (const [at, value] of flips) bytes[16 + (at % Math.max(1, bytes.length - 16))] = value;
+      return bytes;
+    });
+  fc.assert(fc.property(damaged, decodeAll), { numRuns: 5000 });
 });
 
 // Captured with strace from iproute2 6.1 on x86-64; length, sequence number and port id are the socket's business.

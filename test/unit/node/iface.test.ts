@@ -21,6 +21,9 @@ function link(index: number, name: string, mtu = 1500): Link {
     mac: undefined,
     gsoMaxSize: undefined,
     gsoIpv4MaxSize: undefined,
+    parent: undefined,
+    master: undefined,
+    tunnel: undefined,
   };
 }
 

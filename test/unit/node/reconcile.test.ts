@@ -47,6 +47,9 @@ class FakeHost implements NetlinkFace {
       mtu: config.mtu,
       txQueueLen: 500,
       kind: 'tun',
+      parent: undefined,
+      master: undefined,
+      tunnel: undefined,
       mac: undefined,
       gsoMaxSize: 65_536,
       gsoIpv4MaxSize: 65_536,
@@ -138,6 +141,7 @@ class FakeHost implements NetlinkFace {
     this.changes += operations.length;
     if (this.refuseRoutes) return operations.map(({ route }) => new KerseyError('NETLINK', route.dst));
     for (const { action, route } of operations) {
+      if (route.kind === 'blackhole') throw new Error('not asked for');
       if (action === 'delete') this.routeTable.delete(route.dst);
       else this.addRoute(route.dst, route.via);
     }
