@@ -10,7 +10,7 @@ import { subnetPool } from '../config/network.ts';
 import type { NetworkConfig } from '../config/network.ts';
 import type { SubnetPool } from '../config/pool.ts';
 import { KerseyError } from '../errors.ts';
-import { cidrAround, cidrLast, cidrOverlaps, compareCidr, formatCidr } from '../net/cidr.ts';
+import { cidrAround, cidrEqual, cidrLast, cidrOverlaps, compareCidr, formatCidr } from '../net/cidr.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { addressBits, formatIp } from '../net/ip.ts';
 import type { Family } from '../net/ip.ts';
@@ -25,6 +25,8 @@ export interface AllocationRequest {
   readonly publicIPv6?: string | undefined;
   readonly previous?: Cidr | undefined;
   readonly previous6?: Cidr | undefined;
+  /** The host's entry, when it is known by more than the address; else whichever names that is taken for it. */
+  readonly held?: LeaseEntry | undefined;
 }
 
 export interface Allocation extends LeaseSubnets {
@@ -48,7 +50,7 @@ export function allocate(
       (family) => pools[family] === undefined || inPool(pools[family], part(entry, family)),
     );
   const mine = entries.filter((entry) => isOwnEntry(entry, request));
-  const own = mine.find(fits) ?? mine[0];
+  const own = request.held ?? mine.find(fits) ?? mine[0];
 
   const choose = (family: Family): Cidr | undefined => {
     const pool = pools[family];
@@ -115,6 +117,13 @@ export function isOwnEntry(entry: LeaseEntry, request: AllocationRequest): boole
   if (entry.attrs === undefined) return false;
   if (request.publicIP !== undefined) return entry.attrs.publicIP === request.publicIP;
   return request.publicIPv6 !== undefined && entry.attrs.publicIPv6 === request.publicIPv6;
+}
+
+/** Whether the entry is of the subnet that the host had before: of several entries of a host the one to keep. */
+export function isPrevious(entry: LeaseSubnets, { previous, previous6 }: AllocationRequest): boolean {
+  return [previous, previous6].some(
+    (cidr) => cidr !== undefined && (cidrEqual(entry.subnet, cidr) || cidrEqual(entry.subnet6, cidr)),
+  );
 }
 
 function part(entry: LeaseEntry, family: Family): Cidr | undefined {

@@ -39,6 +39,13 @@ export interface LeaseAttrs {
   readonly backendV6Data?: JsonValue;
 }
 
+/** A host is known by its public addresses. */
+export type HostAddresses = Pick<LeaseAttrs, 'publicIP' | 'publicIPv6'>;
+
+export function isSameHost(a: HostAddresses, b: HostAddresses): boolean {
+  return a.publicIP === b.publicIP && a.publicIPv6 === b.publicIPv6;
+}
+
 /** An entry of the table as it stands in the store. */
 export interface LeaseEntry extends LeaseSubnets {
   /** As it is written there, which need not be how we would write it. */

@@ -62,16 +62,23 @@ export interface AcquireRequest {
   /** The subnets that this host had before, as subnet.env tells. */
   readonly previous?: Cidr | undefined;
   readonly previous6?: Cidr | undefined;
-  readonly backendType: string;
+  /**
+   * The lease that this very store gave to this very process, when the host's public address is another by now: it is
+   * published again under the new one. Entries of others that name the new address are left alone, unlike at a start.
+   * When it is not ours any more, a subnet is claimed as if there had been none.
+   */
+  readonly held?: Lease | undefined;
+  /** undefined with backends that flannel leaves without a name (udp, alloc). */
+  readonly backendType?: string | undefined;
   readonly backendData?: BackendDataMaker | undefined;
   readonly backendV6Data?: BackendDataMaker | undefined;
 }
 
 /**
- * Given what the lease held so far, what it shall hold: so that a VTEP keeps its MAC address. May be asked more than
- * once for one claim, and only the last answer counts.
+ * Given what the lease held so far, what it shall hold: so that a VTEP keeps its MAC address; undefined for nothing. May
+ * be asked more than once for one claim, and only the last answer counts.
  */
-export type BackendDataMaker = (existing: JsonValue | undefined) => JsonValue;
+export type BackendDataMaker = (existing: JsonValue | undefined) => JsonValue | undefined;
 
 export type StoreEvent =
   | {

@@ -170,6 +170,50 @@ t.test('a stolen key: theirs stays, and we get another', async (t) => {
   t.match(await etcd.ctl(['get', '--print-value-only', subnets + key]), /192\.168\.64\.9/);
 });
 
+t.test('a public address that changes: the same key under the new one, whoever else has that', async (t) => {
+  const etcd = await cluster(t);
+  const [one, two] = [new Host(t, etcd, 1, { ttl: 4 }), new Host(t, etcd, 2, { ttl: 4 })];
+  const held = [await one.store.acquire(one.want()), await two.store.acquire(two.want())] as const;
+  const [key1, key2] = held.map((lease) => text(lease).replace('/', '-')) as [string, string];
+  const holder = async (key: string): Promise<string | undefined> =>
+    /"PublicIP":"([^"]*)"/.exec(await etcd.ctl(['get', '--print-value-only', subnets + key]))?.[1];
+  const created = async (key: string): Promise<string | undefined> =>
+    /"create_revision":(\d+)/.exec(await etcd.ctl(['get', subnets + key, '-w', 'json']))?.[1];
+  const before = [await created(key1), await created(key2)];
+  one.follow();
+  await one.table([text(held[0]), text(held[1])]);
+
+  // The two swap their addresses.
+  await one.store.acquire(one.want({ publicIP: '192.168.64.2', held: held[0] }));
+  t.same([await holder(key1), await holder(key2)], ['192.168.64.2', '192.168.64.2']);
+  await two.store.acquire(two.want({ publicIP: '192.168.64.1', held: held[1] }));
+  t.same([await holder(key1), await holder(key2)], ['192.168.64.2', '192.168.64.1']);
+  const leases = new Set<string>();
+  await awaitCondition(
+    'three renewals',
+    async () => {
+      leases.add(await leaseOf(etcd, key1));
+      return leases.size === 4;
+    },
+    patient,
+  );
+  t.same([await holder(key1), await holder(key2)], ['192.168.64.2', '192.168.64.1']);
+  t.same([await created(key1), await created(key2)], before, 'the keys never went away');
+  t.same([one.store.health().problems, two.store.health().problems], [[], []]);
+
+  // A third takes the key over as flannel does, by its address; then it is not ours to publish again.
+  const heir = new Host(t, etcd, 2);
+  t.equal(await heir.acquire(), text(held[0]));
+  const now = await one.store.acquire(
+    one.want({
+      publicIP: '192.168.64.3',
+      held: { ...held[0], attrs: { publicIP: '192.168.64.2', publicIPv6: null } },
+    }),
+  );
+  t.not(text(now), text(held[0]));
+  t.equal(await holder(key1), '192.168.64.2');
+});
+
 t.test('renewed in time', async (t) => {
   const etcd = await cluster(t);
   const one = new Host(t, etcd, 1, { ttl: 2 });

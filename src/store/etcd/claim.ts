@@ -14,17 +14,22 @@
 // then a late arrival finds no lease and fails. Where even that cannot be done, the lease is left to expire: the key,
 // should it appear, is ours and says so.
 //
+// A host whose public address has changed keeps its key under the new one (AcquireRequest.held). By the old address
+// nobody can tell whose the key is: whoever gets that address takes the key over. So it must be our own write: at the
+// mod_revision that we know, or with a lease that we were granted. Entries that name the new address were not written by
+// us, and stay.
+//
 // A reservation (a key without a lease) is kept without one. One that the config has no use for is left alone.
 
 import type { NetworkConfig } from '../../config/network.ts';
 import { KerseyError } from '../../errors.ts';
 import { cidrEqual } from '../../net/cidr.ts';
-import { allocate, isOwnEntry } from '../allocate.ts';
-import type { Allocation } from '../allocate.ts';
-import { formatLeaseKey, formatLeaseValue } from '../lease.ts';
-import type { Lease, LeaseEntry } from '../lease.ts';
+import { allocate, isOwnEntry, isPrevious } from '../allocate.ts';
+import type { Allocation, AllocationRequest } from '../allocate.ts';
+import { formatLeaseKey, formatLeaseValue, isSameHost } from '../lease.ts';
+import type { HostAddresses, Lease, LeaseEntry } from '../lease.ts';
 import type { AcquireRequest } from '../subnet-manager.ts';
-import { allocationRequest, wantedAttrs } from '../wanted.ts';
+import { allocationRequest, movedLease, wantedAttrs } from '../wanted.ts';
 import type { Clock } from './clock.ts';
 import { overlapGuard } from './guard.ts';
 import type { Compare, EtcdKv, KeyValue, Operation, TxnResult } from './kv.ts';
@@ -59,8 +64,10 @@ export interface ClaimOptions {
   readonly patience: number;
   /** The key that this node holds, whatever is written there by now. */
   readonly held: string | undefined;
-  /** Told of every lease before it is used. */
-  readonly onGrant: (lease: bigint) => void;
+  /** Whether this node, and nobody else, was the last to write it. */
+  readonly wrote: (there: KeyValue) => boolean;
+  /** Told of every lease before it is used, and for whom. */
+  readonly onGrant: (lease: bigint, host: HostAddresses) => void;
   /** @throws KerseyError for a config that is missing or wrong */
   readonly readConfig: (config: KeyValue | undefined) => NetworkConfig;
 }
@@ -112,7 +119,7 @@ export async function claimSubnet(
       }
       if (!plan.reservation && grant === undefined) {
         grant = await grantLease(kv, clock, ttl, signal);
-        options.onGrant(grant.lease);
+        options.onGrant(grant.lease, lease.attrs);
       }
       const outcome = await attempt(plan, grant, sight, options, signal);
       if (outcome.kind === 'won') {
@@ -258,21 +265,29 @@ function transaction(
 function planOf(want: AcquireRequest, { config: configKv, table }: Sight, options: ClaimOptions): Plan {
   const config = options.readConfig(configKv);
   const request = allocationRequest(config, want);
+  const moved = movedLease(want, request);
   const rowOf = new Map<LeaseEntry, Row>();
   const entries: LeaseEntry[] = [];
-  // Reservations first: of several entries of this host the first that fits is taken.
-  for (const row of [...table.rows()].sort((a, b) => rank(a) - rank(b))) {
+  let held: LeaseEntry | undefined;
+  // Of several entries of this host the first that fits is taken.
+  for (const row of [...table.rows()].sort((a, b) => rank(a, request) - rank(b, request))) {
     if (row.entry === undefined) continue;
-    const entry = isDamaged(row, options) ? { ...row.entry, attrs: ownAttrs(want) } : row.entry;
+    let entry = isDamaged(row, options) ? { ...row.entry, attrs: ownAttrs(want) } : row.entry;
+    if (moved !== undefined) {
+      if (isHeld(row, entry, { moved, request }, options)) held = entry;
+      else if (isOwnEntry(entry, request) && !options.wrote(row.kv)) entry = { ...entry, attrs: undefined };
+    }
     rowOf.set(entry, row);
     entries.push(entry);
   }
-  let allocation = allocate(config, entries, request, options.random);
+  let allocation = allocate(config, entries, { ...request, held }, options.random);
   let own = allocation.own && rowOf.get(allocation.own);
   if (own !== undefined && isReservation(own) && !usesOf(allocation)) {
     // It stays where it is, and taken.
     const others = entries.map((entry) =>
-      isReservation(rowOf.get(entry)) && isOwnEntry(entry, request) ? { ...entry, attrs: undefined } : entry,
+      isReservation(rowOf.get(entry)) && (entry === held || isOwnEntry(entry, request))
+        ? { ...entry, attrs: undefined }
+        : entry,
     );
     allocation = allocate(config, others, request, options.random);
     own = allocation.own && rowOf.get(allocation.own);
@@ -300,6 +315,24 @@ function usesOf({ own, subnet, subnet6 }: Allocation): boolean {
   );
 }
 
+/**
+ * Whether the row is the lease that is to be published under another address. A reservation is: an operator made it of
+ * our lease, or for our old address.
+ */
+function isHeld(
+  row: Row,
+  { subnet, subnet6, attrs }: LeaseEntry,
+  { moved, request }: { readonly moved: Lease; readonly request: AllocationRequest },
+  { held, layout, wrote }: ClaimOptions,
+): boolean {
+  if (held === undefined || row.kv.key !== layout.subnets + held || attrs === undefined) return false;
+  if (!cidrEqual(subnet, moved.subnet) || !cidrEqual(subnet6, moved.subnet6)) return false;
+  if (row.entry?.attrs === undefined) return true;
+  // Under the new address it is a write of ours whose answer was lost, or an operator's.
+  const named = isSameHost(attrs, moved.attrs) || isOwnEntry(row.entry, request);
+  return named && (isReservation(row) || wrote(row.kv));
+}
+
 /** Our own key, with a value that names nobody. It is put right, not given up. */
 function isDamaged({ kv, entry }: Row, { held, layout }: ClaimOptions): boolean {
   return held !== undefined && kv.key === layout.subnets + held && entry?.attrs === undefined;
@@ -313,8 +346,10 @@ function isReservation(row: Row | undefined): boolean {
   return row?.kv.lease === 0n;
 }
 
-function rank(row: Row): number {
-  return isReservation(row) ? 0 : 1;
+/** A reservation first, then what the host had before. */
+function rank(row: Row, request: AllocationRequest): number {
+  if (isReservation(row)) return 0;
+  return row.entry !== undefined && isPrevious(row.entry, request) ? 1 : 2;
 }
 
 function everything(layout: Layout): readonly Operation[] {

@@ -3,7 +3,7 @@
 // A renewal puts the same value again with a fresh lease, if the key is still at the revision that we know: it never
 // writes over anybody. What a renewal finds instead, or the watch tells, is judged here:
 //
-//   our own write                 the lease id is one that we were granted
+//   our own write                 the lease id is one that we were granted, with the address that we were granted it for
 //   no lease                      an operator has made it a reservation, and may have edited it: nothing to renew
 //   another lease, our address    another daemon uses our public address: named as a problem, and never fought. Should
 //                                 it stop renewing, we take over just before the lease ends
@@ -13,7 +13,8 @@
 // for ours, and renewed at once.
 
 import { KerseyError } from '../../errors.ts';
-import type { Lease, LeaseAttrs } from '../lease.ts';
+import { isSameHost } from '../lease.ts';
+import type { HostAddresses, Lease, LeaseAttrs } from '../lease.ts';
 import type { LeaseTerm, StoreHealth } from '../subnet-manager.ts';
 import { backoff } from './backoff.ts';
 import { grantLease, isUncertain, revokeQuietly } from './claim.ts';
@@ -68,8 +69,8 @@ const rememberedGrants = 64;
 
 export class Keeper {
   readonly #options: KeeperOptions;
-  /** The last leases that we were granted. */
-  readonly #granted = new Set<bigint>();
+  /** The last leases that we were granted, and the addresses that we publish with them. */
+  readonly #granted = new Map<bigint, HostAddresses>();
   /** A lease of a renewal whose outcome is not known: the next one goes on with it, so that either may succeed. */
   #spare: Grant | undefined;
   #kept: Kept | undefined;
@@ -90,10 +91,16 @@ export class Keeper {
   }
 
   /** A lease that we were granted: what carries it is our own write. To be told before it is used. */
-  granted(lease: bigint): void {
-    this.#granted.add(lease);
-    const [oldest] = this.#granted;
+  granted(lease: bigint, { publicIP, publicIPv6 }: HostAddresses): void {
+    this.#granted.set(lease, { publicIP, publicIPv6 });
+    const [oldest] = this.#granted.keys();
     if (this.#granted.size > rememberedGrants && oldest !== undefined) this.#granted.delete(oldest);
+  }
+
+  /** Whether we were the last to write it. */
+  wrote({ lease, modRevision }: KeyValue): boolean {
+    const isKnown = this.#kept?.hold.kind !== 'disputed' && this.#known() === modRevision;
+    return isKnown || this.#granted.has(lease);
   }
 
   keep(claimed: Claimed): void {
@@ -206,7 +213,7 @@ export class Keeper {
     const fresh = spare !== undefined && spare.expires - clock.now() > ttl * 500;
     const grant = fresh ? spare : await grantLease(kv, clock, ttl, signal);
     // Before the put: the watch may show it before the transaction is answered.
-    this.granted(grant.lease);
+    this.granted(grant.lease, kept.attrs);
     let there: KeyValue | undefined;
     try {
       const result = await kv.txn(
@@ -246,13 +253,17 @@ export class Keeper {
     if (kept === undefined) return;
     const { hold } = kept;
     const lease = seen && decodeRow(seen, this.#options.layout.subnets).lease;
-    if (seen === undefined || lease === undefined || !isSameHost(lease.attrs, kept.attrs)) {
+    const host = seen && this.#granted.get(seen.lease);
+    // Our own write may name another address than the last: a claim is publishing the lease under a new one.
+    const names = (ours: HostAddresses | undefined): boolean =>
+      ours !== undefined && lease !== undefined && isSameHost(lease.attrs, ours);
+    if (seen === undefined || lease === undefined || !(names(kept.attrs) || names(host))) {
       kept.hold = { kind: 'gone' };
       this.#settle();
       return;
     }
     const { modRevision } = seen;
-    const ours = this.#granted.has(seen.lease);
+    const ours = host !== undefined;
     // The claim that wrote it is about to tell us.
     if (hold.kind === 'gone' && ours) return;
     if (ours || seen.lease === 0n || hold.kind === 'unconfirmed') {
@@ -311,10 +322,6 @@ export class Keeper {
     this.#wake.abort();
     this.#options.onChange();
   }
-}
-
-function isSameHost(a: LeaseAttrs, b: LeaseAttrs): boolean {
-  return a.publicIP === b.publicIP && a.publicIPv6 === b.publicIPv6;
 }
 
 function disputedError({ key, attrs, value }: Kept, seen: KeyValue): KerseyError {

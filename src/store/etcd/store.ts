@@ -217,8 +217,9 @@ export class EtcdStore implements SubnetManager, StoreAdmin {
         ttl: this.#ttl,
         patience: this.#patience,
         held: this.#keeper.key,
-        onGrant: (lease) => {
-          this.#keeper.granted(lease);
+        wrote: (there) => this.#keeper.wrote(there),
+        onGrant: (lease, host) => {
+          this.#keeper.granted(lease, host);
         },
         readConfig: (config) => this.#configOf(config?.value),
       },
@@ -232,7 +233,8 @@ export class EtcdStore implements SubnetManager, StoreAdmin {
   /** The lease of this host as it is remembered; to be confirmed when the store can be asked again. */
   #recall(want: AcquireRequest): Lease | undefined {
     const { table, config: text } = this.#memory;
-    if (table === undefined) return undefined;
+    // Nothing can be published from memory.
+    if (table === undefined || want.held !== undefined) return undefined;
     const config = this.#configOf(text);
     const request = allocationRequest(config, want);
     const entries = table.rows().flatMap(({ entry }) => entry ?? []);

@@ -6,7 +6,7 @@ import { KerseyError } from '../../errors.ts';
 import { cidrEqual, cidrOverlaps } from '../../net/cidr.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import type { AdminLeases, StoreAdmin } from '../admin.ts';
-import { decodeTable, encodeAttrs, formatLeaseKey, parseLeaseKey } from '../lease.ts';
+import { decodeTable, encodeAttrs, formatLeaseKey, isSameHost, parseLeaseKey } from '../lease.ts';
 import type { LeaseAttrs, LeaseEntry, LeaseSubnets } from '../lease.ts';
 import { withoutOverlaps } from '../overlap.ts';
 import { fileChanges } from './changes.ts';
@@ -73,7 +73,7 @@ export class FileAdmin implements StoreAdmin {
     await editFile(this.#path, this.#lock(), (document) => {
       refuseDuplicates(document, this.#path);
       const { entries } = decodeTable(Object.entries(document.leases));
-      const held = entries.find((entry) => sameSubnets(entry, subnets) && sameHost(entry.attrs, attrs));
+      const held = entries.find((entry) => sameSubnets(entry, subnets) && sameHost(entry, attrs));
       if (held !== undefined) return { result: undefined, text: undefined };
       const clash = entries.find((entry) => overlaps(entry, subnets));
       if (clash !== undefined) throw takenError(clash, subnets, this.description);
@@ -159,8 +159,8 @@ function sameSubnets(a: LeaseSubnets, b: LeaseSubnets): boolean {
   return cidrEqual(a.subnet, b.subnet) && cidrEqual(a.subnet6, b.subnet6);
 }
 
-function sameHost(a: LeaseAttrs | undefined, b: LeaseAttrs): boolean {
-  return a?.publicIP === b.publicIP && a.publicIPv6 === b.publicIPv6;
+function sameHost(entry: LeaseEntry, attrs: LeaseAttrs): boolean {
+  return entry.attrs !== undefined && isSameHost(entry.attrs, attrs);
 }
 
 function overlaps(a: LeaseSubnets, b: LeaseSubnets): boolean {

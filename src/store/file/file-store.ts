@@ -13,13 +13,13 @@ import type { JsonObject } from '../../config/json.ts';
 import { parseNetworkConfig } from '../../config/network.ts';
 import type { NetworkConfig } from '../../config/network.ts';
 import { KerseyError } from '../../errors.ts';
-import { allocate } from '../allocate.ts';
-import type { Allocation } from '../allocate.ts';
-import { decodeTable, encodeAttrs, foreignMembers, formatLeaseKey } from '../lease.ts';
+import { allocate, isOwnEntry, isPrevious } from '../allocate.ts';
+import type { Allocation, AllocationRequest } from '../allocate.ts';
+import { decodeTable, encodeAttrs, foreignMembers, formatLeaseKey, isSameHost } from '../lease.ts';
 import type { Lease, LeaseAttrs, LeaseEntry } from '../lease.ts';
 import { refuseOverlaps, withoutOverlaps } from '../overlap.ts';
 import type { AcquireRequest, StoreEvent, StoreHealth, SubnetManager } from '../subnet-manager.ts';
-import { allocationRequest, wantedAttrs } from '../wanted.ts';
+import { allocationRequest, movedLease, wantedAttrs } from '../wanted.ts';
 import { fileChanges } from './changes.ts';
 import { documentText, readDocument } from './document.ts';
 import type { StoreDocument } from './document.ts';
@@ -132,10 +132,38 @@ export class FileStore implements SubnetManager {
     refuseOverlaps(entries, this.#path);
 
     const request = allocationRequest(config, want);
-    const allocation = allocate(config, entries, request, this.#options.random);
+    const moved = movedLease(want, request);
+    const allocation =
+      moved === undefined
+        ? allocate(config, previousFirst(entries, request), request, this.#options.random)
+        : this.#move(config, entries, request, moved);
     const attrs = wantedAttrs(want, request, allocation.own?.attrs);
     const lease = { subnet: allocation.subnet, subnet6: allocation.subnet6, attrs };
     return { lease, leases: leasesWith(document.leases, allocation, lease) };
+  }
+
+  /**
+   * Our entry stays ours under the new address. That it is still ours is told by the old one: a host that has got that
+   * address meanwhile, and found the entry as it would write it, cannot be told from us.
+   */
+  #move(
+    config: NetworkConfig,
+    entries: readonly LeaseEntry[],
+    request: AllocationRequest,
+    moved: Lease,
+  ): Allocation {
+    const held = entries.find(
+      (entry) =>
+        entry.key === this.#ownKey &&
+        entry.key === formatLeaseKey(moved) &&
+        entry.attrs !== undefined &&
+        (isSameHost(entry.attrs, moved.attrs) || isOwnEntry(entry, request)),
+    );
+    // What names our new address is the lease of whoever had it before, or has it still.
+    const others = entries.map((entry) =>
+      entry !== held && isOwnEntry(entry, request) ? { ...entry, attrs: undefined } : entry,
+    );
+    return allocate(config, others, { ...request, held }, this.#options.random);
   }
 
   #configOf(document: StoreDocument): NetworkConfig {
@@ -152,6 +180,11 @@ export class FileStore implements SubnetManager {
       throw new KerseyError('STORE_CLOSED', `${this.description} was closed`, { remedy: 'open it again' });
     }
   }
+}
+
+function previousFirst(entries: readonly LeaseEntry[], request: AllocationRequest): readonly LeaseEntry[] {
+  const rank = (entry: LeaseEntry): number => (isPrevious(entry, request) ? 0 : 1);
+  return [...entries].sort((a, b) => rank(a) - rank(b));
 }
 
 /** The leases with this one in the place of the host's own entry, or at the end; undefined when nothing changes. */

@@ -15,10 +15,12 @@ void t.test("a new host: flannel's key and value, with a lease of a day", async 
   t.equal(etcd.leases.size, 1);
 });
 
-void t.test('udp and alloc leases name no backend', async (t) => {
+void t.test('a backend without a name or without data has none in its lease', async (t) => {
   const { etcd, host } = world(t);
-  await host(1).acquire({ backendType: 'alloc', backendData: undefined });
+  await host(1).acquire({ backendType: undefined, backendData: () => undefined });
   t.equal(etcd.keys.get(`${subnets}10.5.1.0-24`)?.value, '{"PublicIP":"192.168.64.1","PublicIPv6":null}');
+  await host(2).acquire({ backendType: 'host-gw', backendData: undefined });
+  t.match(etcd.keys.get(`${subnets}10.5.2.0-24`)?.value, /,"BackendType":"host-gw"}$/);
 });
 
 void t.test('the public address first, then the previous subnet, then a free one', async (t) => {
