@@ -1,8 +1,9 @@
 // The control plane's pure functions, at the size of a large cluster.
 
+import type { HostFacts } from '../../src/backend/backend.ts';
+import { VxlanBackend } from '../../src/backend/vxlan.ts';
 import { parseNetworkConfig } from '../../src/config/network.ts';
 import { parseCidr } from '../../src/net/cidr.ts';
-import { desiredState, type HostFacts } from '../../src/node/desired.ts';
 import {
   decodeAttrs,
   formatLeaseKey,
@@ -48,6 +49,9 @@ export function controlCases(): readonly MicroCase[] {
   if (own === undefined) return [];
   const config = parseNetworkConfig({ Network: '10.0.0.0/8', SubnetLen: 24, Backend: { Type: 'vxlan' } });
   const host: HostFacts = { iface: 'eth0', ifaceMtu: 1500, address4: '172.16.0.1', attached: [] };
+  if (config.backend.type !== 'vxlan') return [];
+  const context = { config, dataplane: 'engine', options: {}, underlay: {} } as const;
+  const backend = new VxlanBackend(config.backend, context);
   const key = formatLeaseKey(own);
   const value = formatLeaseValue(own.attrs);
   return [
@@ -56,8 +60,6 @@ export function controlCases(): readonly MicroCase[] {
       parseLeaseKey(key),
       decodeAttrs(JSON.parse(value) as never),
     ]),
-    repeat(`desired state of ${leaseCount} leases`, () =>
-      desiredState({ config, own, leases, host, options: {} }),
-    ),
+    repeat(`plan of ${leaseCount} leases`, () => backend.plan({ own, leases, host })),
   ];
 }

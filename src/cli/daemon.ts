@@ -8,7 +8,8 @@
 
 import type { Feature } from '../engine/feature.ts';
 import { KerseyError } from '../errors.ts';
-import type { EngineOptions } from '../node/desired.ts';
+import type { EngineOptions } from '../backend/backend.ts';
+import type { DataplaneWish } from '../node/dataplane.ts';
 import { formatCidr } from '../net/cidr.ts';
 import type { FirewallOptions } from '../node/firewall.ts';
 import type { UnderlayWish } from '../node/iface.ts';
@@ -18,7 +19,8 @@ import type { NodeBrief } from '../node/status.ts';
 import { HealthServer } from '../observe/health.ts';
 import type { Health } from '../observe/health.ts';
 import type { Log } from '../observe/log.ts';
-import { firewallText } from '../observe/status-text.ts';
+import { dataplaneText, firewallText, wireText } from '../observe/status-text.ts';
+import { metricsText } from '../observe/metrics.ts';
 import { ServiceNotifier } from '../observe/notify.ts';
 import type { Status } from '../observe/status.ts';
 import type { SubnetManager } from '../store/subnet-manager.ts';
@@ -27,6 +29,7 @@ import { version } from './version.ts';
 export interface DaemonOptions {
   readonly openStore: () => SubnetManager;
   readonly wish: UnderlayWish;
+  readonly dataplane: DataplaneWish;
   readonly engine: EngineOptions & { readonly disable?: readonly Feature[] };
   readonly subnetFile: string;
   readonly firewall: FirewallOptions;
@@ -62,7 +65,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   try {
     options.onBegin?.();
     await serve(options, notifier, stopped.signal);
-    log.info('stopped; the lease and the subnet file stay for the next start');
+    log.info('stopped; lease, subnet file and what the kernel carries alone stay for the next start');
   } catch (error) {
     // To be stopped while starting is not a failure.
     if (!stopped.signal.aborted) throw error;
@@ -73,11 +76,13 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 }
 
 async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: AbortSignal): Promise<void> {
-  const { wish, engine, subnetFile, firewall, runDir, warnings, log } = options;
+  const { wish, dataplane, engine, subnetFile, firewall, runDir, warnings, log } = options;
   // The one that runs now: with another subnet it is another node.
   let node: Node | undefined;
   const health = (): Health => healthOf(node?.brief());
-  const server = options.health && (await HealthServer.open(options.health.ip, options.health.port, health));
+  const metrics = (): string | undefined => (node === undefined ? undefined : metricsText(node.status()));
+  const server =
+    options.health && (await HealthServer.open(options.health.ip, options.health.port, health, metrics));
   try {
     const store = options.openStore();
     const stop = tellRegularly(() => node, notifier);
@@ -95,7 +100,7 @@ async function serve(options: DaemonOptions, notifier: ServiceNotifier, signal: 
       const onWaiting = (reason: KerseyError): void => {
         notifier.status(`waiting: ${reason.line}`);
       };
-      const settings = { wish, engine, subnetFile, firewall, runDir, warnings };
+      const settings = { wish, dataplane, engine, subnetFile, firewall, runDir, warnings };
       const parts = { version: version(), store, log, ...settings };
       await serveNode({ ...parts, onStarted, onEnded, onWaiting }, signal);
     } finally {
@@ -119,7 +124,7 @@ function tellRegularly(running: () => Node | undefined, notifier: ServiceNotifie
     const node = running();
     if (node !== undefined) notifier.status(briefText(node.brief()));
   };
-  const timers = [setInterval(tell, statusPeriod)];
+  const timers = notifier.listened ? [setInterval(tell, statusPeriod)] : [];
   // The node looks at the world by timers, too: as long as timers run it does.
   const beat = (): void => {
     notifier.alive();
@@ -139,22 +144,23 @@ function briefText({ own, peers, ready, problems: [problem] }: NodeBrief): strin
 
 /** What an operator wants to see first. */
 function announce(status: Status, { runDir, subnetFile, log }: DaemonOptions): void {
-  const { lease, underlay, dataplane, overlays, store, firewall } = status;
+  const { lease, underlay, backend, dataplane, overlays, routes, store, firewall } = status;
   const subnets = [lease.subnet, lease.subnet6].filter((subnet) => subnet !== null).join(' and ');
   const known = [lease.publicIP, lease.publicIPv6].filter((ip) => ip !== null).join(' and ');
   log.info(`lease ${subnets}, known to peers as ${known}`, { subnet: subnets, publicIP: known });
-  for (const { device, vni, port, mtu, address, features } of overlays) {
+  for (const overlay of overlays) {
+    const { device, mtu, address, features } = overlay;
     log.info(
-      `device ${device}: address ${address}, VNI ${vni}, UDP port ${port}, MTU ${mtu}, on ${underlay.iface} (${underlay.why})`,
-      { device, vni, port, mtu, iface: underlay.iface },
+      `device ${device}: address ${address}, ${wireText(overlay)}, on ${underlay.iface} (${underlay.why})`,
+      { device, mtu, iface: underlay.iface },
     );
     for (const { name, reason } of features.filter(({ on }) => !on)) {
       log.info(`feature ${name} of ${device} is off: ${reason}`, { device, feature: name });
     }
   }
-  log.info(`mode ${dataplane.mode}: ${dataplane.why}`, { mode: dataplane.mode });
+  log.info(`mode ${dataplaneText(backend, dataplane)}`, { backend, mode: dataplane.mode });
   log.info(`firewall ${firewallText(firewall)}`, { firewall: firewall.mode });
-  const peers = overlays.reduce((sum, overlay) => sum + overlay.peers.length, 0);
+  const peers = overlays.reduce((sum, overlay) => sum + overlay.peers.length, routes.length);
   log.info(`${peers} ${peers === 1 ? 'peer' : 'peers'} in ${store.description}`, { peers });
   const next = `kersey status${runDir === defaultRunDir ? '' : ` --run-dir ${runDir}`}`;
   log.info(`wrote ${subnetFile}; next: ${next}`, { subnetFile });

@@ -13,6 +13,8 @@ import { daemonLog } from './daemon-log.ts';
 import { defaultRunDir, runDaemon } from './daemon.ts';
 import { flanneldFlags } from './flanneld-flags.ts';
 import type { FlanneldFlag, FlanneldFlags } from './flanneld-flags.ts';
+import { dataplaneParser } from './options.ts';
+import type { DataplaneWish } from '../node/dataplane.ts';
 import { reportError } from './report-error.ts';
 import { version } from './version.ts';
 
@@ -64,6 +66,7 @@ async function flanneld(argv: readonly string[], environment: Environment): Prom
       ...given('publicIp', flags['public-ip']),
       ...given('publicIpv6', flags['public-ipv6']),
     },
+    dataplane: wishedDataplane(environment['KERSEY_DATAPLANE']),
     engine: {},
     subnetFile: flags['subnet-file'],
     firewall: {
@@ -106,6 +109,11 @@ function refuseWrong(flags: FlanneldFlags): void {
       remedy: 'leave flannel on this node, or keep the leases in etcd: -etcd-endpoints',
     });
   }
+}
+
+/** flannel has no flag for it. @throws KerseyError USAGE */
+function wishedDataplane(text: string | undefined): DataplaneWish {
+  return text === undefined || text === '' ? 'auto' : dataplaneParser('KERSEY_DATAPLANE')(text);
 }
 
 /** What was asked for and is not there: warnings of the log and of the status. */

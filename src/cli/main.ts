@@ -5,13 +5,25 @@
 import { Command, CommanderError, Option } from 'commander';
 
 import { KerseyError } from '../errors.ts';
+import { cleanup, defaultWireguardKey } from './cleanup.ts';
+import type { CleanupOptions } from './cleanup.ts';
 import { configGet, configInit, configSet } from './config.ts';
 import type { ConfigGetOptions, ConfigInitOptions } from './config.ts';
 import { defaultStateDir } from '../store/etcd/store.ts';
 import { defaultRunDir, defaultSubnetFile } from './daemon.ts';
+import { dataplane } from './dataplane.ts';
+import type { DataplaneWish } from '../node/dataplane.ts';
 import { leases, leasesRelease, leasesReserve, leasesWatch } from './leases.ts';
 import type { LeasesOptions, ReserveOptions } from './leases.ts';
-import { collect, parseFeatures, parseFirewall, parseOutput, parseWorkers, wholeNumber } from './options.ts';
+import {
+  collect,
+  dataplaneParser,
+  parseFeatures,
+  parseFirewall,
+  parseOutput,
+  parseWorkers,
+  wholeNumber,
+} from './options.ts';
 import type { Output } from './options.ts';
 import { reportError } from './report-error.ts';
 import { status } from './status.ts';
@@ -45,12 +57,18 @@ function program(): Command {
     .option('--subnet-file <path>', 'what container runtimes read', defaultSubnetFile)
     .option('--run-dir <path>', 'where the control socket is', defaultRunDir)
     .option('--state-dir <path>', 'what a start without etcd is made from', defaultStateDir)
-    .option('--healthz-ip <address>', 'where /healthz and /readyz are served', '0.0.0.0')
+    .option('--healthz-ip <address>', 'where /healthz, /readyz and /metrics are served', '0.0.0.0')
     .option(
       '--healthz-port <number>',
       'the port of it; 0 is off',
       wholeNumber('--healthz-port', 0, 65_535),
       0,
+    )
+    .option(
+      '--dataplane <auto|engine|kernel>',
+      'who carries VXLAN; auto: the kernel where it can',
+      dataplaneParser('--dataplane'),
+      'auto',
     )
     .option('--disable <features>', 'kernel features not to use, separated by commas', parseFeatures)
     .option('--workers <number>', 'receive queues, each with two threads (default: 1)', parseWorkers)
@@ -76,8 +94,32 @@ function program(): Command {
     .addOption(output())
     .action((options: StatusOptions) => status(options));
 
+  kersey
+    .command('dataplane')
+    .description('show who carries the packets and why; with a word, change over without losing the lease')
+    .argument('[auto|engine|kernel]', 'who shall', dataplaneParser('the dataplane'))
+    .option('--run-dir <path>', 'where the control socket is', defaultRunDir)
+    .addOption(output())
+    .action((wish: DataplaneWish | undefined, options: StatusOptions) => dataplane(wish, options));
+
   addConfigCommands(kersey.command('config').description('the network configuration in the store'));
   addLeasesCommands(kersey.command('leases').description('who holds which subnet'));
+
+  kersey
+    .command('cleanup')
+    .description('remove what killed daemons, and flannel, have left on this host')
+    .option('--subnet-file <path>', 'what container runtimes read', defaultSubnetFile)
+    .option('--run-dir <path>', 'where the control socket is', defaultRunDir)
+    .option(
+      '--state',
+      'also what a next start would go on with: snapshots of etcd, the key of wireguard',
+      false,
+    )
+    .option('--state-dir <path>', 'where the snapshots are', defaultStateDir)
+    .option('--wireguard-key <path>', 'where the key is', defaultWireguardKey)
+    .option('--dry-run', 'only tell what would be removed', false)
+    .addOption(output())
+    .action((options: CleanupOptions) => cleanup(options));
 
   kersey
     .command('demo')

@@ -1,5 +1,7 @@
 // Values of options that are more than a text.
 
+import { dataplaneWishes } from '../node/dataplane.ts';
+import type { DataplaneWish } from '../node/dataplane.ts';
 import { isFeature, features } from '../engine/feature.ts';
 import type { Feature } from '../engine/feature.ts';
 import { KerseyError } from '../errors.ts';
@@ -22,6 +24,17 @@ export function parseFirewall(text: string): FirewallMode {
   throw new KerseyError('USAGE', `--firewall ${text} is not a choice`, {
     remedy: `write one of ${firewallModes.join(', ')}`,
   });
+}
+
+/** For what goes by that name. */
+export function dataplaneParser(name: string): (text: string) => DataplaneWish {
+  return (text) => {
+    const wish = dataplaneWishes.find((known) => known === text);
+    if (wish !== undefined) return wish;
+    throw new KerseyError('USAGE', `${name} ${text} is not a choice`, {
+      remedy: `write one of ${dataplaneWishes.join(', ')}`,
+    });
+  };
 }
 
 export function parseWorkers(text: string): number {

@@ -6,6 +6,7 @@ import { openStore } from '../store/open.ts';
 import { daemonLog } from './daemon-log.ts';
 import { runDaemon } from './daemon.ts';
 import type { FirewallMode } from '../firewall/choose.ts';
+import type { DataplaneWish } from '../node/dataplane.ts';
 import type { Output } from './options.ts';
 import { etcdAccess } from './store-options.ts';
 import type { StoreFlags } from './store-options.ts';
@@ -21,6 +22,7 @@ export interface UpOptions extends StoreFlags {
   readonly stateDir: string;
   readonly healthzIp: string;
   readonly healthzPort: number;
+  readonly dataplane: DataplaneWish;
   readonly disable?: readonly Feature[];
   readonly workers?: number;
   readonly allowUnknownSources: boolean;
@@ -49,6 +51,7 @@ export async function up(options: UpOptions): Promise<void> {
       ...(options.publicIp !== undefined && { publicIp: options.publicIp }),
       ...(options.publicIpv6 !== undefined && { publicIpv6: options.publicIpv6 }),
     },
+    dataplane: options.dataplane,
     engine: {
       disable: options.disable ?? [],
       allowUnknownSources: options.allowUnknownSources,

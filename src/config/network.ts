@@ -11,7 +11,7 @@ import * as v from 'valibot';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { checkBackend } from './backend.ts';
-import type { VxlanConfig } from './backend.ts';
+import type { BackendConfig } from './backend.ts';
 import { FieldReader, addressText, flag, networkText, wholeNumber } from './fields.ts';
 import type { JsonValue } from './json.ts';
 import { checkPool } from './pool.ts';
@@ -32,7 +32,7 @@ export interface NetworkConfig {
   readonly ipv6SubnetLen?: number;
   readonly ipv6SubnetMin?: bigint;
   readonly ipv6SubnetMax?: bigint;
-  readonly backend: VxlanConfig;
+  readonly backend: BackendConfig;
 }
 
 // `nullish` where flannel takes null for absent, `optional` where it refuses null.
@@ -94,7 +94,10 @@ export function parseNetworkConfig(config: JsonValue, source?: string): NetworkC
       ipv6SubnetMin: pool6.min,
       ipv6SubnetMax: pool6.max,
     }),
-    backend: checkBackend(reader, fields.Backend, fields.EnableIPv6 ? 6 : 4),
+    backend: checkBackend(reader, fields.Backend, [
+      ...(fields.EnableIPv4 ? [4 as const] : []),
+      ...(fields.EnableIPv6 ? [6 as const] : []),
+    ]),
   };
 }
 

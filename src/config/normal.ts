@@ -2,13 +2,13 @@
 
 import { formatCidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
+import type { BackendConfig } from './backend.ts';
 import type { JsonObject } from './json.ts';
 import { subnetPool } from './network.ts';
 import type { NetworkConfig } from './network.ts';
 
 export function normalConfig(config: NetworkConfig): JsonObject {
   const [pool4, pool6] = [subnetPool(config, 4), subnetPool(config, 6)];
-  const { type, vni, port, mtu } = config.backend;
   return {
     EnableIPv4: config.enableIPv4,
     EnableIPv6: config.enableIPv6,
@@ -25,6 +25,52 @@ export function normalConfig(config: NetworkConfig): JsonObject {
       IPv6SubnetMin: formatIp(6, pool6.min),
       IPv6SubnetMax: formatIp(6, pool6.max),
     }),
-    Backend: { Type: type, VNI: vni, Port: port, ...(mtu !== undefined && { MTU: mtu }) },
+    Backend: normalBackend(config.backend),
   };
+}
+
+function normalBackend(backend: BackendConfig): JsonObject {
+  const given = (values: Readonly<Record<string, string | number | undefined>>): JsonObject =>
+    Object.fromEntries(
+      Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+    );
+  const Type = backend.type;
+  switch (backend.type) {
+    case 'vxlan':
+      return {
+        Type,
+        VNI: backend.vni,
+        Port: backend.port,
+        ...given({ MTU: backend.mtu }),
+        DirectRouting: backend.directRouting,
+        GBP: backend.gbp,
+        Learning: backend.learning,
+      };
+    case 'udp':
+      return { Type, Port: backend.port };
+    case 'ipip':
+      return { Type, DirectRouting: backend.directRouting };
+    case 'wireguard':
+      return {
+        Type,
+        ListenPort: backend.listenPort,
+        ListenPortV6: backend.listenPortV6,
+        ...given({ MTU: backend.mtu, PSK: backend.psk }),
+        PersistentKeepaliveInterval: backend.keepalive,
+        Mode: backend.mode,
+      };
+    case 'extension':
+      return {
+        Type,
+        ...given({
+          PreStartupCommand: backend.preStartup,
+          PostStartupCommand: backend.postStartup,
+          SubnetAddCommand: backend.subnetAdd,
+          SubnetRemoveCommand: backend.subnetRemove,
+        }),
+      };
+    case 'host-gw':
+    case 'alloc':
+      return { Type };
+  }
 }

@@ -15,6 +15,10 @@ export interface Backend {
    * @throws KerseyError FIREWALL, TOOL_MISSING, TIMEOUT, INTERRUPTED
    */
   ensure(rules: readonly FamilyRules[], signal?: AbortSignal): Promise<readonly string[]>;
-  /** Removes everything of ours in these families. @returns what was removed */
-  remove(families: readonly Family[], signal?: AbortSignal): Promise<readonly string[]>;
+  /**
+   * Removes everything of ours in these families.
+   * @param pretend only looks
+   * @returns what was removed
+   */
+  remove(families: readonly Family[], signal?: AbortSignal, pretend?: boolean): Promise<readonly string[]>;
 }

@@ -59,10 +59,14 @@ export class Iptables implements Backend {
     return all;
   }
 
-  async remove(families: readonly Family[], signal?: AbortSignal): Promise<readonly string[]> {
+  async remove(
+    families: readonly Family[],
+    signal?: AbortSignal,
+    pretend = false,
+  ): Promise<readonly string[]> {
     const removed: string[] = [];
     for (const family of families) {
-      const change = await this.#removeFrom(family, signal);
+      const change = await this.#removeFrom(family, pretend, signal);
       if (change !== undefined)
         removed.push(`the rules of ${programOf(this.#command, family)} (${this.kind})`);
     }
@@ -79,8 +83,14 @@ export class Iptables implements Backend {
     return dropping;
   }
 
-  async #removeFrom(family: Family, signal: AbortSignal | undefined): Promise<Change | undefined> {
+  async #removeFrom(
+    family: Family,
+    pretend: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<Change | undefined> {
     try {
+      if (pretend)
+        return changeTo(parseSave(await this.#save(family, signal)), { family, masquerade: [], forward: [] });
       return await this.#bring({ family, masquerade: [], forward: [] }, signal);
     } catch (error) {
       // Where there is no IPv6 there are no rules of it.

@@ -1,12 +1,16 @@
 // Keeps the firewall as it should be for as long as a node runs.
 //
 // Rules that nf_tables keeps (nft, and the iptables of today) have a generation, a number that the kernel raises with every
-// change of any rule. It is asked for at every tick, one small message, and only when it is another the rules are read: a
-// quiet firewall costs no program. Legacy iptables has nothing of the kind, and is read every `resync`. Of its time a keeper
-// spends a hundredth at most reading, however often others change rules, but never waits longer than `resync`.
+// change of any rule. The keeper sleeps until it is told of a change, and only when the number is another the rules are
+// read: a quiet firewall costs nothing. What the keeper itself changes is told like anything else, and costs one more look
+// that finds nothing. Where the kernel does not tell, the number is asked for every `resync`. Legacy iptables has nothing
+// of the kind, and is read every `resync`. Between two looks there is a rest, short at first; with every look that finds only
+// changes of others it doubles, up to `resync`, so that a host whose rules never stop changing does not keep us reading.
 //
 // What differs is repaired by applying the whole set. The rules stay when the keeper ends: containers outlive daemons.
 
+import { systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { KerseyError } from '../errors.ts';
 import { chooseBackend } from './choose.ts';
 import type { Choice, FirewallWish } from './choose.ts';
@@ -22,11 +26,15 @@ export interface KeeperOptions {
   readonly resync: number;
   /** The generation of nf_tables' rules; undefined when it is not to be had. */
   readonly generation: () => number | undefined;
+  /** Whether rulesChanged() is called when they change; once is enough until the generation is asked for again. */
+  readonly told: boolean;
   readonly onRepair: (what: string) => void;
   /** Something that was done once, in a sentence. */
   readonly onNotice: (text: string) => void;
   /** Problem, warnings or choice are others than before. */
   readonly onChange: () => void;
+  /** For tests. */
+  readonly clock?: Clock;
 }
 
 export interface FirewallState {
@@ -36,14 +44,18 @@ export interface FirewallState {
   readonly forward: boolean;
 }
 
-/** Others' changes in quick succession are looked at together, in milliseconds. */
-const shortestRest = 1000;
-const readingShare = 0.01;
+/** Changes in quick succession are looked at together, in milliseconds. */
+const shortestRest = 250;
+/** Of its time, how much a keeper reads at most while the rest is still short. */
+const readingShare = 0.2;
+/** After so long without any change the rest is short again, in milliseconds. */
+const calm = 10_000;
 /** While nothing here makes rules, this often it is tried whether something does now, in milliseconds. */
 const searchPeriod = 60_000;
 
 export class FirewallKeeper {
   readonly #options: KeeperOptions;
+  readonly #clock: Clock;
   readonly #stop = new AbortController();
   #choice: Choice | undefined;
   #problem: KerseyError | undefined;
@@ -54,9 +66,19 @@ export class FirewallKeeper {
   #round: Promise<void> | undefined;
   /** When the last look ended, how long it took, and the generation from before it. */
   #last = { end: 0, cost: 0, generation: undefined as number | undefined };
+  /** How many looks in a row have found others' changes alone. */
+  #fruitless = 0;
+  /** The last look has changed rules itself, which leads to another look. */
+  #echo = false;
+  /** Rules were changed since the generation was last asked for. */
+  #stirred = false;
+  /** When it was asked for and was the same. */
+  #asked = 0;
+  #unschedule: (() => void) | undefined;
 
   private constructor(options: KeeperOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /**
@@ -78,6 +100,8 @@ export class FirewallKeeper {
     }
     const asked = options.wish.masquerade || options.wish.mode !== 'auto';
     if (keeper.#choice?.kind === 'none' && asked) throw keeper.#choice.error;
+    // Nobody could tell it of what others did meanwhile.
+    keeper.rulesChanged();
     return keeper;
   }
 
@@ -107,12 +131,11 @@ export class FirewallKeeper {
     return this.#warnings;
   }
 
-  /** Looks, where it is time to; never waits. */
-  tick(now = performance.now()): void {
-    if (this.#round !== undefined || this.#stop.signal.aborted || !this.#due(now)) return;
-    this.#round = this.#timed(() => this.#look()).finally(() => {
-      this.#round = undefined;
-    });
+  /** Some rule may be another than before: leads to a look when it is time to. */
+  rulesChanged(): void {
+    this.#stirred = true;
+    if (this.#clock.now() - this.#last.end > calm) this.#fruitless = 0;
+    if (this.#round === undefined) this.#schedule();
   }
 
   /** Resolves when no look is under way. */
@@ -123,26 +146,62 @@ export class FirewallKeeper {
   /** Ends what is under way. The rules stay. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#unschedule?.();
     await this.settled();
   }
 
-  #due(now: number): boolean {
-    const { wish, resync } = this.#options;
+  #schedule(): void {
+    this.#unschedule?.();
+    this.#unschedule = undefined;
+    const due = this.#due();
+    if (due === undefined || this.#stop.signal.aborted) return;
+    this.#unschedule = this.#clock.after(Math.max(0, due - this.#clock.now()), () => {
+      this.#turn();
+    });
+  }
+
+  /** When to turn to the rules again; undefined when only a change is a reason to. */
+  #due(): number | undefined {
+    const { wish, resync, told } = this.#options;
     const choice = this.#choice;
-    if (choice === undefined || (!wish.masquerade && !wish.forward)) return false;
-    const { end, cost, generation } = this.#last;
-    const since = now - end;
-    if (choice.kind === 'none') return since >= searchPeriod;
-    if (since < Math.min(resync, Math.max(shortestRest, cost / readingShare))) return false;
-    if (this.#problem !== undefined || !choice.backend.inNfTables) return since >= resync;
+    if (choice === undefined || (!wish.masquerade && !wish.forward)) return undefined;
+    const { end, cost } = this.#last;
+    if (choice.kind === 'none') return end + searchPeriod;
+    if (this.#problem !== undefined || !choice.backend.inNfTables) return end + resync;
+    if (this.#stirred) {
+      const rest = Math.max(shortestRest, cost / readingShare) * 2 ** Math.min(this.#fruitless, 10);
+      return end + Math.min(resync, rest);
+    }
+    return told ? undefined : Math.max(end, this.#asked) + resync;
+  }
+
+  #turn(): void {
+    if (this.#stop.signal.aborted) return;
+    if (this.#isQuiet()) {
+      this.#asked = this.#clock.now();
+      this.#schedule();
+      return;
+    }
+    this.#round = this.#timed(() => this.#look()).finally(() => {
+      this.#round = undefined;
+      this.#schedule();
+    });
+  }
+
+  /** Whether the generation says that nobody has changed a rule. */
+  #isQuiet(): boolean {
+    if (this.#choice?.kind !== 'made' || this.#problem !== undefined) return false;
+    if (!this.#choice.backend.inNfTables) return false;
+    this.#stirred = false;
     const current = this.#options.generation();
-    return current === undefined ? since >= resync : current !== generation;
+    return current !== undefined && current === this.#last.generation;
   }
 
   /** Runs one look, and keeps what came of it. Never rejects. */
   async #timed(look: () => Promise<void>): Promise<void> {
     const before = this.#summary();
-    const start = performance.now();
+    const start = this.#clock.now();
+    this.#stirred = false;
     const generation = this.#options.generation();
     try {
       await look();
@@ -150,7 +209,7 @@ export class FirewallKeeper {
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#problem = KerseyError.from(error);
     }
-    const end = performance.now();
+    const end = this.#clock.now();
     this.#last = { end, cost: end - start, generation };
     if (this.#summary() !== before) this.#options.onChange();
   }
@@ -181,7 +240,11 @@ export class FirewallKeeper {
       return;
     }
     const { backend } = choice;
-    for (const difference of await backend.ensure(this.#rules(backend.dialect), this.#stop.signal)) {
+    const differences = await backend.ensure(this.#rules(backend.dialect), this.#stop.signal);
+    if (differences.length > 0) this.#fruitless = 0;
+    else if (!this.#echo) this.#fruitless++;
+    this.#echo = differences.length > 0;
+    for (const difference of differences) {
       this.#repairs++;
       this.#options.onRepair(`${difference}; put back`);
     }

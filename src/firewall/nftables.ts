@@ -41,6 +41,8 @@ export class Nftables implements Backend {
   readonly name = 'nft';
   readonly inNfTables = true;
   #variant: Variant | undefined;
+  /** Whose table was listed last as something that is no JSON. */
+  readonly #unreadable = new Set<Family>();
 
   async ensure(rules: readonly FamilyRules[], signal?: AbortSignal): Promise<readonly string[]> {
     const differences: string[] = [];
@@ -52,10 +54,14 @@ export class Nftables implements Backend {
     return differences;
   }
 
-  async remove(families: readonly Family[], signal?: AbortSignal): Promise<readonly string[]> {
+  async remove(
+    families: readonly Family[],
+    signal?: AbortSignal,
+    pretend = false,
+  ): Promise<readonly string[]> {
     const present = ownTables(await this.#list(['tables'], signal)).filter((one) => families.includes(one));
     if (present.length === 0) return [];
-    await this.#run(`${present.map(deletionScript).join('\n')}\n`, signal);
+    if (!pretend) await this.#run(`${present.map(deletionScript).join('\n')}\n`, signal);
     return present.map((family) => `nft table ${tableName[family]}`);
   }
 
@@ -78,7 +84,16 @@ export class Nftables implements Backend {
       throw failure(lastWords(result));
     }
     if (!wanted) return 'it was there';
-    return tableDifference(jsonOf(result.stdout), this.#taken(rules));
+    // So nft 1.0.6 lists a table with flags. When the same is said of one that we have just made, the reason is another.
+    try {
+      const listing = jsonOf(result.stdout);
+      this.#unreadable.delete(family);
+      return tableDifference(listing, this.#taken(rules));
+    } catch (error) {
+      if (this.#unreadable.has(family)) throw error;
+      this.#unreadable.add(family);
+      return 'it could not be read';
+    }
   }
 
   async #apply(rules: readonly FamilyRules[], signal: AbortSignal | undefined): Promise<void> {

@@ -15,9 +15,12 @@ export interface Removal {
 
 const everything: readonly Family[] = [4, 6];
 
-/** Everything of ours and of flannel's, whatever made it. Nobody else's rules are touched. */
-export async function removeFirewall(signal?: AbortSignal): Promise<Removal> {
-  return removeBut(undefined, [], signal);
+/**
+ * Everything of ours and of flannel's, whatever made it. Nobody else's rules are touched.
+ * @param pretend only tells what it would remove
+ */
+export async function removeFirewall(signal?: AbortSignal, pretend = false): Promise<Removal> {
+  return removeBut(undefined, [], signal, pretend);
 }
 
 /** The same, but for the rules that `kept` has of `families`. */
@@ -25,6 +28,7 @@ export async function removeBut(
   kept: Backend | undefined,
   families: readonly Family[],
   signal?: AbortSignal,
+  pretend = false,
 ): Promise<Removal> {
   const removed: string[] = [];
   const problems: KerseyError[] = [];
@@ -41,7 +45,7 @@ export async function removeBut(
   const done = new Set(kept === undefined ? [] : [kept.name]);
   if (kept !== undefined) {
     const rest = everything.filter((family) => !families.includes(family));
-    if (rest.length > 0) await attempt(() => kept.remove(rest, signal));
+    if (rest.length > 0) await attempt(() => kept.remove(rest, signal, pretend));
   }
   const finders = [
     () => Promise.resolve(new Nftables()),
@@ -54,7 +58,7 @@ export async function removeBut(
       const backend = await find();
       if (done.has(backend.name)) return [];
       done.add(backend.name);
-      return backend.remove(everything, signal);
+      return backend.remove(everything, signal, pretend);
     });
   }
   return { removed, problems };

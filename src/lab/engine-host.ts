@@ -62,7 +62,10 @@ export class EngineHost {
   #start(): Background {
     const { storeFile, directory, arguments: more = [] } = this.#options;
     const files = ['--subnet-file', this.subnetFile, '--run-dir', directory];
-    const argv = ['up', '--store', `file:${storeFile}`, '--iface', this.host.device, ...files, ...more];
+    const argv = [
+      ...['up', '--dataplane', 'engine', '--store', `file:${storeFile}`, '--iface', this.host.device],
+      ...[...files, ...more],
+    ];
     return this.host.spawn([...nodeCommand('cli/main'), ...argv]);
   }
 

@@ -1,14 +1,13 @@
 // The firewall's part of a node: what it should hold, from config and lease, and who looks after it.
 
+import { overlayNetworks } from '../backend/overlay.ts';
 import type { NetworkConfig } from '../config/network.ts';
 import type { Preference } from '../firewall/choose.ts';
 import type { FirewallMode } from '../firewall/choose.ts';
 import { FirewallKeeper } from '../firewall/keeper.ts';
-import type { OverlayNetwork } from '../firewall/rules.ts';
 import { RulesGeneration } from '../netlink/generation.ts';
 import type { Log } from '../observe/log.ts';
 import type { LeaseSubnets } from '../store/lease.ts';
-import { enabledFamilies } from './desired.ts';
 import type { Notices } from './notices.ts';
 import type { Undo } from './undo.ts';
 
@@ -39,7 +38,11 @@ const asConfigured: Preference = { dialect: 'nft', why: 'EnableNFTables', asked:
 /** Resolves when the rules are in place. What it opens is closed by `undo`; the rules stay. */
 export async function keepFirewall(parts: Parts, signal: AbortSignal): Promise<FirewallKeeper> {
   const { options, config, own, notices, log, undo, onChange } = parts;
-  const generation = options.mode === 'off' ? undefined : openGeneration();
+  const kept: { keeper?: FirewallKeeper } = {};
+  const onRules = (): void => {
+    kept.keeper?.rulesChanged();
+  };
+  const generation = options.mode === 'off' ? undefined : openGeneration(onRules);
   undo.add(() => {
     generation?.close();
   });
@@ -51,6 +54,7 @@ export async function keepFirewall(parts: Parts, signal: AbortSignal): Promise<F
       networks: overlayNetworks(config, own),
       resync: resync * 1000,
       generation: () => generation?.read(),
+      told: generation?.told ?? false,
       onRepair: (what) => {
         notices.repaired('firewall', what);
       },
@@ -61,21 +65,15 @@ export async function keepFirewall(parts: Parts, signal: AbortSignal): Promise<F
     },
     signal,
   );
+  kept.keeper = keeper;
   undo.add(() => keeper.close());
   return keeper;
 }
 
-export function overlayNetworks(config: NetworkConfig, own: LeaseSubnets): readonly OverlayNetwork[] {
-  return enabledFamilies(config).flatMap((family) => {
-    const [network, subnet] = family === 4 ? [config.network, own.subnet] : [config.ipv6Network, own.subnet6];
-    return network === undefined || subnet === undefined ? [] : [{ family, network, subnet }];
-  });
-}
-
 /** Without it the clock has to do. */
-function openGeneration(): RulesGeneration | undefined {
+function openGeneration(onChange: () => void): RulesGeneration | undefined {
   try {
-    return RulesGeneration.open();
+    return RulesGeneration.open(onChange);
   } catch {
     return undefined;
   }

@@ -1,11 +1,14 @@
 // Whether the store still says that our subnet is ours. A node never gives its subnet up by itself: a lease that is
 // missing is claimed again, one that is another's is reported until somebody decides.
 
+import type { Backend } from '../backend/backend.ts';
+import { isOwn } from '../backend/peers.ts';
 import { KerseyError } from '../errors.ts';
 import { cidrOverlaps, formatCidr } from '../net/cidr.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Lease } from '../store/lease.ts';
-import { isOwn, vtepMacOf } from './desired.ts';
+
+export type PublicAddresses = Pick<Lease['attrs'], 'publicIP' | 'publicIPv6'>;
 
 export type OwnLease =
   /** As the store has it now; its VtepMAC may have been changed there. */
@@ -14,13 +17,23 @@ export type OwnLease =
   | { readonly kind: 'missing' }
   | { readonly kind: 'taken'; readonly problem: KerseyError };
 
-export function judgeOwnLease(own: Lease, leases: readonly Lease[]): OwnLease {
-  const mine = leases.find((lease) => isOwn(lease, own));
-  if (mine !== undefined) {
-    const whole = ([4, 6] as const).every(
-      (family) =>
-        (family === 4 ? own.subnet : own.subnet6) === undefined || vtepMacOf(mine, family) !== undefined,
+/** @param addresses the public addresses that we have or had: what is leased to them is ours */
+export function judgeOwnLease(
+  own: Lease,
+  leases: readonly Lease[],
+  backend: Pick<Backend, 'isComplete'>,
+  addresses: readonly PublicAddresses[] = [],
+): OwnLease {
+  const mine =
+    leases.find((lease) => isOwn(lease, own)) ??
+    leases.find((lease) =>
+      addresses.some((held) => isOwn(lease, { ...own, attrs: { ...own.attrs, ...held } })),
     );
+  if (mine !== undefined) {
+    const { backendData, backendV6Data } = mine.attrs;
+    const whole =
+      (own.subnet === undefined || backend.isComplete(4, backendData)) &&
+      (own.subnet6 === undefined || backend.isComplete(6, backendV6Data));
     return whole ? { kind: 'held', lease: mine } : { kind: 'missing' };
   }
   for (const lease of leases) {

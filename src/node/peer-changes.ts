@@ -1,12 +1,12 @@
 // Peers that come and go, for the log: one line a change of the table, however large.
 
+import type { Plan } from '../backend/plan.ts';
 import type { Log } from '../observe/log.ts';
-import type { Desired } from './desired.ts';
 
 /** How many peers a line names. */
 const named = 5;
 
-export function logPeerChanges(before: Desired, after: Desired, log: Log): void {
+export function logPeerChanges(before: Plan, after: Plan, log: Log): void {
   const [old, now] = [peersOf(before), peersOf(after)];
   tell('joined', missing(now, old), now.size, log);
   tell('left', missing(old, now), now.size, log);
@@ -20,11 +20,12 @@ export function logPeerChanges(before: Desired, after: Desired, log: Log): void 
 }
 
 /** Prefix to what is told of the peer. */
-function peersOf({ overlays }: Desired): ReadonlyMap<string, string> {
+function peersOf({ peers }: Plan): ReadonlyMap<string, string> {
   return new Map(
-    overlays.flatMap(({ peers }) =>
-      peers.map(({ prefix, outer, vtepMac }) => [prefix, `${prefix} at ${outer} (${vtepMac})`] as const),
-    ),
+    peers.map(({ prefix, outer, detail }) => [
+      prefix,
+      `${prefix} at ${outer}${detail === undefined ? '' : ` (${detail})`}`,
+    ]),
   );
 }
 

@@ -1,15 +1,17 @@
-// Claiming a lease again that is missing from the store: one try at a time, the waits between them growing.
+// Claiming a lease again that is missing from the store, or moving it to another public address of ours: one try at a
+// time, the waits between them growing.
 
 import { KerseyError } from '../errors.ts';
 import type { Lease } from '../store/lease.ts';
-import type { PreviousSubnets } from './subnet-env.ts';
 
 /** The wait after the first try that failed, doubled with every further one, and its end. In milliseconds. */
 const firstWait = 1000;
 const longestWait = 30_000;
 
 export class Reclaim {
-  readonly #claim: (previous: PreviousSubnets) => Promise<Lease>;
+  readonly #claim: (own: Lease) => Promise<Lease>;
+  /** What failed, for the message. */
+  readonly #what: string;
   readonly #now: () => number;
   #wanted = false;
   #running = false;
@@ -17,8 +19,9 @@ export class Reclaim {
   #notBefore = 0;
   #failure: KerseyError | undefined;
 
-  constructor(claim: (previous: PreviousSubnets) => Promise<Lease>, now = () => performance.now()) {
+  constructor(claim: (own: Lease) => Promise<Lease>, what: string, now = () => performance.now()) {
     this.#claim = claim;
+    this.#what = what;
     this.#now = now;
   }
 
@@ -27,12 +30,12 @@ export class Reclaim {
     return this.#failure;
   }
 
-  /** Whether the lease is missing: attempt() is to be called again. */
+  /** Whether it is not done yet: attempt() is to be called again. */
   get wanted(): boolean {
     return this.#wanted;
   }
 
-  /** The lease is there. */
+  /** The lease is as it should be. */
   over(): void {
     this.#wanted = false;
     this.#failures = 0;
@@ -48,16 +51,16 @@ export class Reclaim {
     void this.#try(own, done);
   }
 
-  async #try({ subnet, subnet6: ipv6Subnet }: Lease, done: (lease: Lease) => void): Promise<void> {
+  async #try(own: Lease, done: (lease: Lease) => void): Promise<void> {
     try {
-      done(await this.#claim({ ...(subnet && { subnet }), ...(ipv6Subnet && { ipv6Subnet }) }));
+      done(await this.#claim(own));
       // Should it be missing again at once, somebody removes it: that is no reason to spin either.
       this.#notBefore = this.#now() + firstWait;
     } catch (error) {
       const { code, message, remedy } = KerseyError.from(error);
       this.#notBefore = this.#now() + Math.min(longestWait, firstWait * 2 ** Math.min(this.#failures, 10));
       this.#failures++;
-      this.#failure = new KerseyError(code, `the lease could not be claimed again: ${message}`, {
+      this.#failure = new KerseyError(code, `${this.#what}: ${message}`, {
         remedy,
         cause: error,
       });

@@ -1,261 +1,235 @@
-// Makes the host what the desired state says, by looking at what is there and repairing the difference.
+// Makes the host what the plan says, by looking at what is there and repairing the difference.
 //
 // There is one way in, apply(), whatever the reason: a start, a lease that came or went, a route that somebody deleted,
-// a timer. It reads engines, devices, addresses and routes, and changes what differs. Where something that an earlier
-// apply() had put in order is out of order again, the change is a repair, counted by kind and logged.
+// a timer. It reads devices, addresses, routes and what their drivers know (engine, neighbours, forwarding entries), and
+// changes what differs. Where something that an earlier apply() had put in order is out of order again, the change is a
+// repair, counted by kind and logged.
 //
-// The overlay's device is ours. What others put on it goes: addresses (DHCP clients and avahi like to) and routes,
-// because the engine would drop whatever they send there. The kernel's own routes and link-local addresses stay.
+// Our devices are ours. What others put on them goes: addresses (DHCP clients and avahi like to) and routes, because
+// nobody would carry what they send there. The kernel's own routes and link-local addresses stay.
 //
 // What cannot be done is returned, and tried again at the next call; the rest is done all the same.
 
-import type { Engine, EngineConfig, PeerTable } from '../engine/engine.ts';
+import type { DevicePlan, Plan } from '../backend/plan.ts';
 import { KerseyError } from '../errors.ts';
-import type { Family } from '../net/ip.ts';
 import type { Netlink, RouteOperation } from '../netlink/client.ts';
-import { RTPROT } from '../netlink/constants.ts';
-import type { DeviceRef, Link, LinkChange } from '../netlink/link.ts';
+import { RT_SCOPE, RTPROT } from '../netlink/constants.ts';
+import type { Link, LinkChange } from '../netlink/link.ts';
 import type { Route } from '../netlink/route.ts';
-import type { Desired, DesiredOverlay } from './desired.ts';
+import { repairKinds } from './devices/driver.ts';
+import type { DeviceDriver, DeviceState, RepairKind } from './devices/driver.ts';
+import type { DriverMaker } from './devices/make.ts';
 import { enableIpv6, quietDevice } from './sysctl.ts';
+import { UnderlayRoutes, defaultMetric, named } from './underlay-routes.ts';
+import type { UnderlayNetlink } from './underlay-routes.ts';
 
-export const repairKinds = ['device', 'link', 'address', 'route'] as const;
-export type RepairKind = (typeof repairKinds)[number];
 export type RepairCounts = Readonly<Record<RepairKind, number>>;
 
-/** The part of an Engine that is used here. */
-export type EngineFace = Pick<Engine, 'config' | 'setPeers' | 'state' | 'stats' | 'close'>;
-
-export type NetlinkFace = Pick<
-  Netlink,
-  'link' | 'setLink' | 'addresses' | 'addAddress' | 'deleteAddress' | 'routes' | 'changeRoutes'
->;
+export type NetlinkFace = UnderlayNetlink &
+  Pick<Netlink, 'link' | 'setLink' | 'addresses' | 'addAddress' | 'deleteAddress'>;
 
 export interface ReconcilerOptions {
   readonly netlink: NetlinkFace;
-  readonly openEngine: (config: EngineConfig) => EngineFace;
+  readonly makeDriver: DriverMaker;
   /** Told of every repair, one clause each; of many routes at once in one. */
   readonly onRepair: (kind: RepairKind, what: string) => void;
-  /** Milliseconds from any start; performance.now unless told. */
-  readonly now?: () => number;
 }
 
-interface Overlay {
-  engine: EngineFace;
-  /** The engine sends superpackets whole (feature tunnel-gso). */
-  readonly wholeSuperpackets: boolean;
-  readonly openedAt: number;
-  /** How often in a row it was lost soon after it was opened. */
-  readonly losses: number;
-  /** Why the engine must be opened again, from when this is found until it is done. */
-  lost: string | undefined;
-  /** The table that the engine has. */
-  table: PeerTable | undefined;
-  /** Whether device and address had been put in order. */
-  settled: boolean;
-  /** Destinations of the routes that had been put in order. */
-  routes: ReadonlySet<string>;
+interface Device {
+  readonly driver: DeviceDriver;
+  /** The device as it was when it was last in order; another index is another device. */
+  index: number | undefined;
+  /** The MTU that it then had. */
+  mtu: number | undefined;
+  /** The routes that had been put in order, by destination: the gateway. */
+  routes: ReadonlyMap<string, string | undefined>;
+  /** Why the last call could not make it, or set it up. */
+  failure: KerseyError | undefined;
 }
-
-/** An engine that lived as long was well; a shorter life is counted as a loss in a row. In milliseconds. */
-const soundLife = 10_000;
-/** The wait before it is opened again after the second loss in a row, doubled with every further one, and its end. */
-const firstWait = 500;
-const longestWait = 30_000;
-/** How many routes a line of the log names. */
-const namedRoutes = 3;
-
-/** What a route has that names no metric. */
-const defaultMetric: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
-  readonly #overlays = new Map<Family, Overlay>();
-  readonly #repairs: Record<RepairKind, number> = { device: 0, link: 0, address: 0, route: 0 };
+  readonly #devices = new Map<string, Device>();
+  readonly #underlay: UnderlayRoutes;
+  readonly #repairs = Object.fromEntries(repairKinds.map((kind) => [kind, 0])) as Record<RepairKind, number>;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#underlay = new UnderlayRoutes(options.netlink, this.#repaired.bind(this));
   }
 
   get repairs(): RepairCounts {
     return { ...this.#repairs };
   }
 
-  engine(family: Family): EngineFace | undefined {
-    return this.#overlays.get(family)?.engine;
+  /** Indexes of our devices, as they were when they were last in order. */
+  get deviceIndexes(): ReadonlySet<number> {
+    return new Set([...this.#devices.values()].flatMap(({ index }) => (index === undefined ? [] : [index])));
   }
 
-  /** Has the family's engine run with exactly this configuration. @throws KerseyError of Engine.open */
-  ensureEngine(family: Family, config: EngineConfig): void {
-    const overlay = this.#overlays.get(family);
-    if (overlay === undefined) {
-      this.#overlays.set(family, this.#open(config, 0));
-      return;
-    }
-    const state = overlay.engine.state();
-    if (state.kind === 'failed') overlay.lost = state.reason;
-    if (state.kind === 'running' && sameConfig(overlay.engine.config, config)) return;
-    this.#reopen(family, overlay, config);
+  driver(device: string): DeviceDriver | undefined {
+    return this.#devices.get(device)?.driver;
   }
 
-  #reopen(family: Family, { engine, lost, openedAt, losses }: Overlay, config: EngineConfig): void {
-    const lived = this.#now() - openedAt;
-    const inRow = lost === undefined || lived >= soundLife ? 0 : losses + 1;
-    // Whoever takes the device away time and again shall not make us spin.
-    const wait = inRow < 2 ? 0 : Math.min(longestWait, firstWait * 2 ** (inRow - 2));
-    if (lost !== undefined && lived < wait) {
-      throw new KerseyError(
-        'ENGINE_FAILED',
-        `${lost}, ${inRow} times in a row; the next try is in a moment`,
-        {
-          remedy: 'see who removes it with `ip monitor link`',
-        },
-      );
-    }
-    // The old device must be gone before the new one can have its name.
-    engine.close();
-    this.#overlays.set(family, this.#open(config, inRow));
-    if (lost !== undefined) this.#repaired('device', `${lost}; made again`);
+  /** What its driver says; but one that could not be made does not run, whatever its driver believes. */
+  state(device: string): DeviceState {
+    const { driver, failure } = this.#devices.get(device) ?? {};
+    const state = driver?.state() ?? { kind: 'closed' };
+    return state.kind !== 'running' || failure === undefined
+      ? state
+      : { kind: 'failed', reason: failure.message };
   }
 
-  #open(config: EngineConfig, losses: number): Overlay {
-    const engine = this.#options.openEngine(config);
-    const openedAt = this.#now();
-    const wholeSuperpackets = engine.stats().features.some(({ name, on }) => name === 'tunnel-gso' && on);
-    return {
-      ...{ engine, wholeSuperpackets, openedAt, losses },
-      ...{ lost: undefined, table: undefined, settled: false, routes: new Set() },
-    };
-  }
-
-  #now(): number {
-    return this.#options.now?.() ?? performance.now();
+  /** Has the device exist with exactly this configuration; nothing more. @throws KerseyError */
+  ensureDevice(plan: DevicePlan): void {
+    this.#device(plan).driver.ensure(plan);
   }
 
   /** @returns what could not be done */
-  apply(desired: Desired): readonly KerseyError[] {
+  apply(plan: Plan): readonly KerseyError[] {
     const problems: KerseyError[] = [];
-    for (const overlay of desired.overlays) {
+    const attempt = (action: () => readonly KerseyError[]): void => {
       try {
-        problems.push(...this.#applyOverlay(overlay));
+        problems.push(...action());
       } catch (error) {
         problems.push(KerseyError.from(error));
       }
+    };
+    for (const [name, { driver }] of this.#devices) {
+      if (plan.devices.some((device) => device.name === name)) continue;
+      this.#devices.delete(name);
+      attempt(() => {
+        driver.remove();
+        return [];
+      });
     }
+    for (const device of plan.devices) attempt(() => this.#applyDevice(device));
+    attempt(() => this.#underlay.apply(plan.routes));
     return problems;
   }
 
-  /** Closes the engines; their devices go, and with them addresses and routes. */
+  /** Ends what cannot go on without this process. Kernel devices and routes stay, and packets go on flowing. */
   close(): void {
-    for (const { engine } of this.#overlays.values()) engine.close();
-    this.#overlays.clear();
+    for (const { driver } of this.#devices.values()) driver.close();
+    this.#devices.clear();
   }
 
-  #applyOverlay(desired: DesiredOverlay): readonly KerseyError[] {
-    this.ensureEngine(desired.family, desired.engine);
-    const link = this.#link(desired);
-    const overlay = this.#overlay(desired.family);
+  /** Its driver; one of another kind makes room first. */
+  #device(plan: DevicePlan): Device {
+    const present = this.#devices.get(plan.name);
+    if (present?.driver.kind === plan.kind) return present;
+    present?.driver.remove();
+    const driver = this.#options.makeDriver(plan.kind, this.#repaired.bind(this));
+    const device: Device = {
+      ...{ driver, index: undefined, mtu: undefined },
+      ...{ routes: new Map(), failure: undefined },
+    };
+    this.#devices.set(plan.name, device);
+    return device;
+  }
+
+  #applyDevice(plan: DevicePlan): readonly KerseyError[] {
+    const device = this.#device(plan);
+    try {
+      return this.#putInOrder(device, plan);
+    } catch (error) {
+      device.failure = KerseyError.from(error);
+      throw error;
+    }
+  }
+
+  #putInOrder(device: Device, plan: DevicePlan): readonly KerseyError[] {
+    const link = device.driver.ensure(plan);
+    // A new device has nothing yet that could be repaired.
+    const settled = device.index === link.index;
+    if (!settled) device.routes = new Map();
     // Before the device is up, so that it sends nothing that it need not.
     if (!link.up) {
       quietDevice(link.name);
-      if (desired.family === 6) enableIpv6(link.name);
+      if (plan.family === 6) enableIpv6(link.name);
     }
-    this.#applyPeers(overlay, desired);
-    this.#applyLink(overlay, desired, link);
-    this.#applyAddresses(overlay, desired, link);
-    overlay.settled = true;
-    return this.#applyRoutes(overlay, desired, link);
+    // The engine knows its peers before the first packet comes; the kernel takes them only for a device that is up.
+    const problems: KerseyError[] = [];
+    if (plan.kind === 'engine') problems.push(...device.driver.applyPeers(plan, link));
+    this.#applyLink(plan, link, settled, device);
+    if (plan.kind !== 'engine') problems.push(...device.driver.applyPeers(plan, link));
+    this.#applyAddresses(plan, link, settled);
+    device.index = link.index;
+    device.mtu = plan.mtu;
+    device.failure = undefined;
+    problems.push(...this.#applyRoutes(device, plan, link));
+    return problems;
   }
 
-  /** The overlay's device. When it is not here it was deleted this moment, or moved to another namespace. */
-  #link({ family, engine: config }: DesiredOverlay): Link {
-    const { netlink } = this.#options;
-    const link = netlink.link(config.device);
-    if (link !== undefined) return link;
-    const overlay = this.#overlay(family);
-    overlay.lost = `the device ${config.device} was gone`;
-    this.#reopen(family, overlay, config);
-    const again = netlink.link(config.device);
-    if (again !== undefined) return again;
-    throw new KerseyError('ENGINE_FAILED', `the device ${config.device} does not appear in this namespace`, {
-      remedy: 'see who removes it with `ip monitor link`',
-    });
-  }
-
-  #overlay(family: Family): Overlay {
-    const overlay = this.#overlays.get(family);
-    if (overlay !== undefined) return overlay;
-    throw new KerseyError('INTERNAL', `there is no IPv${family} overlay`);
-  }
-
-  #applyPeers(overlay: Overlay, { peers, local }: DesiredOverlay): void {
-    const table = { peers, local };
-    if (overlay.table !== undefined && sameTable(overlay.table, table)) return;
-    overlay.engine.setPeers(table);
-    overlay.table = table;
-  }
-
-  #applyLink(overlay: Overlay, desired: DesiredOverlay, link: Link): void {
-    const { engine, txQueueLen } = desired;
-    const gsoMaxSize = desired.gsoMaxSize[overlay.wholeSuperpackets ? 'whole' : 'runs'];
+  #applyLink(plan: DevicePlan, link: Link, settled: boolean, { driver, mtu: before }: Device): void {
+    const { mtu, txQueueLen } = plan;
     const change: LinkChange = {
-      ...(link.mtu !== engine.mtu && { mtu: engine.mtu }),
-      ...(link.txQueueLen !== txQueueLen && { txQueueLen }),
-      // What the kernel does not tell it does not let us set either.
-      ...(link.gsoMaxSize !== undefined && link.gsoMaxSize !== gsoMaxSize && { gsoMaxSize }),
-      ...(link.gsoIpv4MaxSize !== undefined &&
-        link.gsoIpv4MaxSize !== gsoMaxSize && { gsoIpv4MaxSize: gsoMaxSize }),
+      ...(link.mtu !== mtu && { mtu }),
+      ...(txQueueLen !== undefined && link.txQueueLen !== txQueueLen && { txQueueLen }),
       ...(!link.up && { up: true }),
     };
     if (Object.keys(change).length === 0) return;
-    this.#options.netlink.setLink(link, change);
-    if (overlay.settled) this.#repaired('link', `${link.name}: set ${Object.keys(change).join(', ')}`);
+    try {
+      this.#options.netlink.setLink(link, change);
+    } catch (error) {
+      throw driver.explain?.(plan, KerseyError.from(error)) ?? error;
+    }
+    // Another MTU in the plan is no damage.
+    const damaged = Object.keys(change).filter((key) => key !== 'mtu' || before === mtu);
+    if (settled && damaged.length > 0) this.#repaired('link', `${link.name}: set ${damaged.join(', ')}`);
   }
 
-  #applyAddresses(overlay: Overlay, desired: DesiredOverlay, link: Link): void {
+  #applyAddresses({ addresses }: DevicePlan, link: Link, settled: boolean): void {
     const { netlink } = this.#options;
     const present = netlink
       .addresses(link)
       .filter(({ family, ip }) => family === 4 || !ip.startsWith('fe80:'))
       .map(({ ip, prefixLength }) => `${ip}/${prefixLength}`);
-    for (const foreign of present.filter((address) => address !== desired.address)) {
+    for (const foreign of present.filter((address) => !addresses.includes(address))) {
       netlink.deleteAddress(link, foreign);
       this.#repaired('address', `${link.name}: removed ${foreign}, which is not ours`);
     }
-    if (present.includes(desired.address)) return;
-    netlink.addAddress(link, desired.address);
-    if (overlay.settled) this.#repaired('address', `${link.name}: put back ${desired.address}`);
+    for (const address of addresses) {
+      if (present.includes(address)) continue;
+      netlink.addAddress(link, address);
+      if (settled) this.#repaired('address', `${link.name}: put back ${address}`);
+    }
   }
 
-  #applyRoutes(overlay: Overlay, { family, routes }: DesiredOverlay, link: Link): readonly KerseyError[] {
+  #applyRoutes(device: Device, plan: DevicePlan, link: Link): readonly KerseyError[] {
     const { netlink } = this.#options;
-    const wanted = new Map(routes.map((route) => [route.dst, route.via]));
+    const wanted = new Map(plan.routes.map((route) => [route.dst, route]));
     const present = new Set<string>();
     const removals: RouteOperation[] = [];
     const foreign: string[] = [];
-    for (const route of netlink.routes(family, link)) {
-      const via = wanted.get(route.dst);
-      if (via !== undefined && isAsWished(route, via, family)) {
-        present.add(route.dst);
-      } else if (route.protocol !== RTPROT.KERNEL) {
-        removals.push({ action: 'delete', route: asChange(route, link) });
-        // A route whose lease has gone is no repair.
-        if (via === undefined && !overlay.routes.has(route.dst)) foreign.push(route.dst);
+    for (const family of familiesOf(plan)) {
+      for (const route of netlink.routes(family, link)) {
+        const wish = wanted.get(route.dst);
+        if (wish !== undefined && isAsWished(route, wish)) {
+          present.add(route.dst);
+        } else if (route.protocol !== RTPROT.KERNEL) {
+          removals.push({ action: 'delete', route: asChange(route, link) });
+          // A route whose lease has gone is no repair.
+          if (wish === undefined && !device.routes.has(route.dst)) foreign.push(route.dst);
+        }
       }
     }
-    const missing = routes.filter(({ dst }) => !present.has(dst));
-    const lost = missing.map(({ dst }) => dst).filter((dst) => overlay.routes.has(dst));
+    const missing = plan.routes.filter(({ dst }) => !present.has(dst));
+    const lost = missing.filter(({ dst, via }) => device.routes.has(dst) && device.routes.get(dst) === via);
+    const lostNames = lost.map(({ dst }) => dst);
     this.#repaired(
       'route',
       `${link.name}: removed ${named(foreign)}, which no lease calls for`,
       foreign.length,
     );
-    this.#repaired('route', `${link.name}: put back ${named(lost)}`, lost.length);
-    const additions = missing.map(({ dst, via }): RouteOperation => {
-      return { action: 'replace', route: { dst, via, device: link, onlink: true } };
+    this.#repaired('route', `${link.name}: put back ${named(lostNames)}`, lost.length);
+    const additions = missing.map(({ dst, via, scope }): RouteOperation => {
+      const how = via === undefined ? { scope: scopes[scope ?? 'link'] } : { via, onlink: true };
+      return { action: 'replace', route: { dst, device: link, ...how } };
     });
     const problems = netlink.changeRoutes([...removals, ...additions]);
-    overlay.routes = problems.length === 0 ? new Set(wanted.keys()) : present;
+    const done = plan.routes.filter(({ dst }) => problems.length === 0 || present.has(dst));
+    device.routes = new Map(done.map(({ dst, via }) => [dst, via]));
     return problems;
   }
 
@@ -266,30 +240,25 @@ export class Reconciler {
   }
 }
 
-function named(routes: readonly string[]): string {
-  const rest = routes.length - namedRoutes;
-  const names = routes.slice(0, namedRoutes).join(', ');
-  return `the route${routes.length === 1 ? '' : 's'} ${names}${rest > 0 ? ` and ${rest} more` : ''}`;
+const scopes = { link: RT_SCOPE.LINK, global: RT_SCOPE.UNIVERSE } as const;
+
+/** Those whose routes may lead over the device. */
+function familiesOf({ family, addresses }: DevicePlan): readonly (4 | 6)[] {
+  const found = new Set(addresses.map((address) => (address.includes(':') ? 6 : 4)));
+  return found.size === 0 ? [family] : [...found];
 }
 
-function isAsWished(route: Route, via: string, family: Family): boolean {
-  return route.via === via && route.onlink && route.metric === defaultMetric[family];
+function isAsWished(route: Route, { via, scope }: DevicePlan['routes'][number]): boolean {
+  if (route.via !== via || route.metric !== defaultMetric[route.family]) return false;
+  // IPv6 has no scopes.
+  return via !== undefined ? route.onlink : route.family === 6 || route.scope === scopes[scope ?? 'link'];
 }
 
-function asChange(route: Route, device: DeviceRef): RouteOperation['route'] {
+function asChange(route: Route, device: Link): RouteOperation['route'] {
   return {
     dst: route.dst,
     device,
     metric: route.metric,
     ...(route.via !== undefined && { via: route.via }),
   };
-}
-
-function sameConfig(a: EngineConfig, b: EngineConfig): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function sameTable(a: PeerTable, b: PeerTable): boolean {
-  if (a.peers === b.peers && a.local === b.local) return true;
-  return JSON.stringify(a) === JSON.stringify(b);
 }

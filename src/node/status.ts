@@ -1,36 +1,18 @@
 // A node's Status, from the parts that know.
 
-import type { EngineStats } from '../engine/engine.ts';
+import type { DevicePlan, PlannedPeer } from '../backend/plan.ts';
+import type { PeerStats } from '../engine/engine.ts';
 import type { KerseyError } from '../errors.ts';
-import type { FirewallKeeper } from '../firewall/keeper.ts';
 import { formatCidr } from '../net/cidr.ts';
-import type { OverlayStatus, Status } from '../observe/status.ts';
+import type { OverlayStatus, PeerStatus, Status } from '../observe/status.ts';
 import type { Lease } from '../store/lease.ts';
-import type { LeaseTerm } from '../store/subnet-manager.ts';
-import type { Desired, DesiredOverlay, HostFacts } from './desired.ts';
-import type { Underlay } from './iface.ts';
-import type { EngineFace, Reconciler } from './reconcile.ts';
+import type { Comparison } from './comparison.ts';
+import type { Parts } from './parts.ts';
+import type { Reconciler } from './reconcile.ts';
 
 export type StoreState =
   | { readonly kind: 'readable'; readonly since: Date; readonly warnings: readonly string[] }
   | { readonly kind: 'unreadable'; readonly since: Date; readonly error: KerseyError };
-
-export interface NodeSnapshot {
-  readonly version: string;
-  readonly since: Date;
-  readonly storeDescription: string;
-  readonly store: StoreState;
-  readonly leases: readonly Lease[];
-  readonly own: Lease;
-  readonly term: LeaseTerm | undefined;
-  readonly underlay: Underlay;
-  readonly facts: HostFacts;
-  readonly desired: Desired;
-  readonly reconciler: Pick<Reconciler, 'engine' | 'repairs'>;
-  readonly firewall: Pick<FirewallKeeper, 'state' | 'repairs'>;
-  readonly problems: readonly KerseyError[];
-  readonly warnings: readonly string[];
-}
 
 /** What a probe or a service manager wants to know. */
 export interface NodeBrief {
@@ -41,86 +23,118 @@ export interface NodeBrief {
   readonly problems: readonly KerseyError[];
 }
 
-/** What the kernel would do, done in this process. */
-const why = 'VXLAN in userspace, which needs no vxlan module';
-
-export function nodeStatus(node: NodeSnapshot): Status {
-  const { own, underlay, store } = node;
-  const overlays = node.desired.overlays.map((overlay) =>
-    overlayStatus(overlay, node.reconciler.engine(overlay.family)),
+export function nodeStatus(
+  { options, underlay: { current: underlay }, reconciler, firewall, notices, config }: Parts,
+  { own, leases, store, facts, plan, choice }: Comparison,
+  since: Date,
+): Status {
+  const overlays = (plan?.devices ?? []).map((device) =>
+    overlayStatus(device, plan?.peers ?? [], reconciler),
   );
-  const broken = node.problems.length > 0 || overlays.some(({ state }) => state !== 'running');
+  const broken = notices.problems.length > 0 || overlays.some(({ state }) => state !== 'running');
+  const { term } = options.store.health();
   return {
-    version: node.version,
+    version: options.version,
     pid: process.pid,
-    since: node.since.toISOString(),
+    since: since.toISOString(),
     state: broken ? 'degraded' : 'ok',
-    problems: node.problems.map((problem) => problem.toJSON()),
-    warnings: node.warnings,
-    dataplane: { mode: 'engine', why },
+    problems: notices.problems.map((problem) => problem.toJSON()),
+    warnings: notices.warnings,
+    backend: config.backend.type,
+    dataplane: choice,
     store: {
-      description: node.storeDescription,
+      description: options.store.description,
       state: store.kind,
       since: store.since.toISOString(),
-      leases: node.leases.length,
+      leases: leases.length,
     },
     lease: {
       subnet: own.subnet ? formatCidr(own.subnet) : null,
       subnet6: own.subnet6 ? formatCidr(own.subnet6) : null,
       publicIP: own.attrs.publicIP,
       publicIPv6: own.attrs.publicIPv6,
-      expires: node.term?.expires.toISOString() ?? null,
-      renewal: node.term?.renewal.toISOString() ?? null,
+      expires: term?.expires.toISOString() ?? null,
+      renewal: term?.renewal.toISOString() ?? null,
     },
     underlay: {
       iface: underlay.link.name,
-      mtu: node.facts.ifaceMtu,
+      mtu: facts.ifaceMtu,
       address: underlay.ipv4?.address ?? null,
       address6: underlay.ipv6?.address ?? null,
       why: underlay.why,
     },
     overlays,
-    firewall: node.firewall.state,
-    repairs: { ...node.reconciler.repairs, firewall: node.firewall.repairs },
+    routes: (plan?.routes ?? []).map(({ dst, via, device }) => ({ dst, via, device })),
+    firewall: firewall.state,
+    repairs: { ...reconciler.repairs, firewall: firewall.repairs },
   };
 }
 
-function overlayStatus(desired: DesiredOverlay, engine: EngineFace | undefined): OverlayStatus {
-  const state = engine?.state() ?? { kind: 'closed' as const };
-  const { device, port, mtu } = desired.engine;
-  if (desired.engine.wire === 'udp') throw new Error('the udp wire is not offered yet');
-  const { vni, vtepMac } = desired.engine;
+function overlayStatus(
+  plan: DevicePlan,
+  peers: readonly PlannedPeer[],
+  reconciler: Reconciler,
+): OverlayStatus {
+  const state = reconciler.state(plan.name);
+  const stats = reconciler.driver(plan.name)?.stats();
   return {
-    family: desired.family,
-    device,
+    family: plan.family,
+    device: plan.name,
+    kind: plan.kind,
     state: state.kind,
     reason:
-      state.kind === 'failed' ? state.reason : state.kind === 'closed' ? 'the engine is not open' : null,
-    vni,
-    port,
-    vtepMac,
-    address: desired.address,
-    mtu,
-    ...traffic(engine === undefined || state.kind === 'closed' ? undefined : engine.stats()),
-  };
-}
-
-function traffic(
-  stats: EngineStats | undefined,
-): Pick<OverlayStatus, 'features' | 'peers' | 'counters' | 'drops'> {
-  return {
+      state.kind === 'failed' ? state.reason : state.kind === 'closed' ? 'the device is not open' : null,
+    ...wireOf(plan),
+    address: plan.addresses.join(' '),
+    mtu: plan.mtu,
     features: (stats?.features ?? []).map(({ name, on, reason }) => ({ name, on, reason })),
-    peers: (stats?.peers ?? []).map((peer) => ({
-      prefix: peer.prefix,
-      outer: peer.outer,
-      txPackets: Number(peer.txPackets),
-      txBytes: Number(peer.txBytes),
-      rxPackets: Number(peer.rxPackets),
-      rxBytes: Number(peer.rxBytes),
-    })),
+    peers: stats === undefined ? uncounted(plan, peers) : stats.peers.map(counted),
     counters: numbers(stats?.counters),
     drops: numbers(stats?.drops),
   };
+}
+
+function wireOf(plan: DevicePlan): Pick<OverlayStatus, 'vni' | 'port' | 'vtepMac'> {
+  switch (plan.kind) {
+    case 'engine': {
+      const { engine } = plan;
+      return engine.wire === 'udp'
+        ? { vni: null, port: engine.port, vtepMac: null }
+        : { vni: engine.vni, port: engine.port, vtepMac: engine.vtepMac };
+    }
+    case 'vxlan':
+      return { vni: plan.vni, port: plan.port, vtepMac: plan.mac };
+    case 'ipip':
+      return { vni: null, port: null, vtepMac: null };
+    case 'wireguard':
+      return { vni: null, port: plan.listenPort, vtepMac: null };
+  }
+}
+
+function counted(peer: PeerStats): PeerStatus {
+  return {
+    prefix: peer.prefix,
+    outer: peer.outer,
+    txPackets: Number(peer.txPackets),
+    txBytes: Number(peer.txBytes),
+    rxPackets: Number(peer.rxPackets),
+    rxBytes: Number(peer.rxBytes),
+  };
+}
+
+/** The device's peers are those that its routes lead to, or that it has keys of. */
+function uncounted(plan: DevicePlan, peers: readonly PlannedPeer[]): readonly PeerStatus[] {
+  const led = new Set(
+    plan.kind === 'wireguard'
+      ? plan.peers.flatMap(({ allowedIps }) => allowedIps)
+      : plan.routes.map(({ dst }) => dst),
+  );
+  return peers
+    .filter(({ prefix }) => led.has(prefix))
+    .map(({ prefix, outer }) => ({
+      ...{ prefix, outer },
+      ...{ txPackets: null, txBytes: null, rxPackets: null, rxBytes: null },
+    }));
 }
 
 function numbers(counts: Readonly<Record<string, bigint>> = {}): Record<string, number> {

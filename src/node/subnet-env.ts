@@ -17,7 +17,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
 
@@ -98,7 +98,8 @@ export function readPreviousSubnets(file: string): PreviousSubnets {
 export function writeSubnetEnv(file: string, env: SubnetEnv): void {
   writing(file, (directory, temporary) => {
     withFile(temporary, 'w', (fd) => {
-      writeSync(fd, formatSubnetEnv(env));
+      // Not writeSync: on a disk that gets full it may write a part, and say so only to whoever asks.
+      writeFileSync(fd, formatSubnetEnv(env));
       fchmodSync(fd, 0o644);
       fsyncSync(fd);
     });
@@ -124,11 +125,18 @@ function writing(file: string, action: (directory: string, temporary: string) =>
   } catch (cause) {
     discard(temporary);
     throw new KerseyError('FILE_UNWRITABLE', `cannot write the subnet file ${file}: ${errnoText(cause)}`, {
-      remedy: 'make its directory writable, or name another file with --subnet-file',
+      remedy:
+        remedies[errnoName(cause) ?? ''] ??
+        'make its directory writable, or name another file with --subnet-file',
       cause,
     });
   }
 }
+
+const remedies: Readonly<Record<string, string>> = {
+  ENOSPC: 'free some space, or inodes, on its file system; what was there before is untouched',
+  EDQUOT: 'free some space of the quota; what was there before is untouched',
+};
 
 function discard(file: string): void {
   try {

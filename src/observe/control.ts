@@ -1,4 +1,9 @@
-// The control socket: a daemon answers each connection with its status, as one line of JSON, and closes it.
+// The control socket: one line in, one line of JSON out, and the daemon hangs up.
+//
+//   status                          its status
+//   dataplane auto|engine|kernel    changes over, and answers with the status then
+//
+// What is refused is answered as {"error": {"code", "message", "remedy"}}.
 //
 //   <run-dir>/<inode of the network namespace>/<device>.sock      mode 0600
 //
@@ -20,14 +25,45 @@ import type { Status } from './status.ts';
 
 /** A daemon that is asked for its status answers within this time, or it hangs. */
 const answerTimeout = 3000;
+/** To change over takes longer: thousands of peers have to be told to the kernel. */
+const changeTimeout = 30_000;
 /** One that starts holds the directory for a few milliseconds. */
 const lockTimeout = 5000;
+/** In characters. */
+const longestRequest = 200;
 /** sun_path is 108 bytes, the last of them zero. */
 const longestPath = 107;
 
 /** Where the daemons of this network namespace have their sockets. */
 export function controlDirectory(runDir: string): string {
   return path.join(path.resolve(runDir), String(statSync('/proc/self/ns/net').ino));
+}
+
+/** What a daemon does when it is asked; undefined while it starts. */
+export interface ControlHandlers {
+  readonly status: () => Status | undefined;
+  /** @throws KerseyError */
+  readonly setDataplane: (wish: Status['dataplane']['wish']) => Status | undefined;
+}
+
+interface Refusal {
+  readonly error: ReturnType<KerseyError['toJSON']>;
+}
+
+const wishes = ['auto', 'engine', 'kernel'] as const;
+
+function answer(request: string, handlers: ControlHandlers): Status | Refusal | undefined {
+  try {
+    const [verb = '', word] = request.trim().split(/\s+/);
+    if (verb === 'status' && word === undefined) return handlers.status();
+    const wish = wishes.find((name) => name === word);
+    if (verb === 'dataplane' && wish !== undefined) return handlers.setDataplane(wish);
+    throw new KerseyError('USAGE', `the daemon does not know the request '${request}'`, {
+      remedy: 'use the kersey command of the same version',
+    });
+  } catch (error) {
+    return { error: KerseyError.from(error).toJSON() };
+  }
 }
 
 export class ControlServer {
@@ -41,14 +77,9 @@ export class ControlServer {
   }
 
   /**
-   * `status` may answer undefined while there is none yet.
    * @throws KerseyError DAEMON_RUNNING, FILE_UNWRITABLE, PERMISSION
    */
-  static async open(
-    runDir: string,
-    device: string,
-    status: () => Status | undefined,
-  ): Promise<ControlServer> {
+  static async open(runDir: string, device: string, handlers: ControlHandlers): Promise<ControlServer> {
     const directory = controlDirectory(runDir);
     const file = path.join(directory, `${device}.sock`);
     if (Buffer.byteLength(file) > longestPath) {
@@ -65,7 +96,7 @@ export class ControlServer {
           });
         }
         rmSync(file, { force: true });
-        return await ControlServer.#listen(file, status);
+        return await ControlServer.#listen(file, handlers);
       });
     } catch (cause) {
       if (cause instanceof KerseyError) throw cause;
@@ -79,11 +110,11 @@ export class ControlServer {
     }
   }
 
-  static async #listen(file: string, status: () => Status | undefined): Promise<ControlServer> {
+  static async #listen(file: string, handlers: ControlHandlers): Promise<ControlServer> {
     const server = createServer();
     const control = new ControlServer(file, server);
     server.on('connection', (socket) => {
-      control.#answer(socket, status);
+      control.#serve(socket, handlers);
     });
     // Only the bits of the umask keep others out in the moment between bind and chmod.
     const umask = process.umask(0o177);
@@ -96,13 +127,22 @@ export class ControlServer {
     return control;
   }
 
-  #answer(socket: Socket, status: () => Status | undefined): void {
+  #serve(socket: Socket, handlers: ControlHandlers): void {
     this.#connections.add(socket);
     socket.on('close', () => this.#connections.delete(socket));
     // Who asked and went away has no need of an answer.
     socket.on('error', () => socket.destroy());
-    const answer = status();
-    socket.end(answer === undefined ? '' : `${JSON.stringify(answer)}\n`);
+    socket.setTimeout(answerTimeout, () => socket.destroy());
+    let request = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      request += text;
+      if (request.length > longestRequest) socket.destroy();
+      const end = request.indexOf('\n');
+      if (end < 0 || socket.writableEnded) return;
+      const reply = answer(request.slice(0, end), handlers);
+      socket.end(reply === undefined ? '' : `${JSON.stringify(reply)}\n`);
+    });
   }
 
   async close(): Promise<void> {
@@ -124,11 +164,23 @@ export class ControlServer {
  * @throws KerseyError DAEMON_NOT_RUNNING, PERMISSION
  */
 export async function askDaemons(runDir: string): Promise<readonly Status[]> {
+  return askAll(runDir, 'status');
+}
+
+/** Has every daemon of this network namespace change over. @throws KerseyError as askDaemons, and why it cannot be */
+export async function setDataplane(
+  runDir: string,
+  wish: Status['dataplane']['wish'],
+): Promise<readonly Status[]> {
+  return askAll(runDir, `dataplane ${wish}`);
+}
+
+async function askAll(runDir: string, request: string): Promise<readonly Status[]> {
   const directory = controlDirectory(runDir);
   const answers = await Promise.all(
-    socketsIn(directory).map((name) => askDaemon(path.join(directory, name))),
+    socketsIn(directory).map((name) => askDaemon(path.join(directory, name), request)),
   );
-  const statuses = answers.filter((answer) => answer !== undefined);
+  const statuses = answers.filter((reply) => reply !== undefined);
   if (statuses.length > 0) return statuses;
   throw new KerseyError('DAEMON_NOT_RUNNING', `no daemon answers in this network namespace (${directory})`, {
     remedy: 'start one with `kersey up --store file:PATH`, or name its --run-dir',
@@ -147,10 +199,11 @@ function socketsIn(directory: string): readonly string[] {
 }
 
 /** One daemon by its socket. undefined when nobody listens. */
-export async function askDaemon(file: string): Promise<Status | undefined> {
+export async function askDaemon(file: string, request = 'status'): Promise<Status | undefined> {
   const chunks: Buffer[] = [];
   const socket = connect(file);
-  socket.setTimeout(answerTimeout, () => {
+  socket.write(`${request}\n`);
+  socket.setTimeout(request === 'status' ? answerTimeout : changeTimeout, () => {
     socket.destroy(
       new KerseyError('TIMEOUT', `the daemon at ${file} does not answer`, { remedy: 'restart it' }),
     );
@@ -167,7 +220,11 @@ export async function askDaemon(file: string): Promise<Status | undefined> {
     });
   }
   // One that is starting or stopping in this moment hangs up without a word.
-  return chunks.length === 0 ? undefined : (JSON.parse(Buffer.concat(chunks).toString('utf8')) as Status);
+  if (chunks.length === 0) return undefined;
+  const reply = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Status | Refusal;
+  if (!('error' in reply)) return reply;
+  const { code, message, remedy } = reply.error;
+  throw new KerseyError(code, message, { remedy });
 }
 
 async function isAnswered(file: string): Promise<boolean> {

@@ -3,6 +3,7 @@
 //   /healthz          200 `flanneld is running`, as long as anybody answers
 //   /readyz           200 `flanneld is ready` while the node forwards, else 503 `flanneld is not ready yet`
 //   ?verbose          either of them with the reasons, as JSON; the status code is the same
+//   /metrics          the same and more for Prometheus; 503 while there is no node yet
 //   anything else     404
 //
 // A node whose store is away is degraded, and ready: it forwards. Unlike flannel's, readiness goes back when forwarding
@@ -14,6 +15,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isIPv6 } from 'node:net';
 
 import { KerseyError, errnoName, errnoText } from '../errors.ts';
+import { metricsType } from './metrics.ts';
 
 export interface Health {
   readonly state: 'starting' | 'ok' | 'degraded';
@@ -36,7 +38,12 @@ export class HealthServer {
   }
 
   /** @throws KerseyError PORT_IN_USE, ADDRESS_NOT_LOCAL, PERMISSION, ADDRESS_INVALID */
-  static async open(ip: string, port: number, health: () => Health): Promise<HealthServer> {
+  static async open(
+    ip: string,
+    port: number,
+    health: () => Health,
+    metrics: () => string | undefined = () => undefined,
+  ): Promise<HealthServer> {
     const server = createServer(
       {
         headersTimeout: patience,
@@ -45,7 +52,8 @@ export class HealthServer {
         connectionsCheckingInterval: 1000,
       },
       (request, response) => {
-        answer(request, response, health());
+        if (request.url?.split('?', 1)[0] === '/metrics') answerMetrics(response, metrics());
+        else answer(request, response, health());
       },
     );
     server.maxConnections = mostConnections;
@@ -78,6 +86,14 @@ export class HealthServer {
     await closed;
     clearTimeout(timer);
   }
+}
+
+function answerMetrics(response: ServerResponse, text: string | undefined): void {
+  response.writeHead(text === undefined ? 503 : 200, {
+    'content-type': metricsType,
+    'cache-control': 'no-store',
+  });
+  response.end(text ?? '');
 }
 
 function answer(request: IncomingMessage, response: ServerResponse, health: Health): void {

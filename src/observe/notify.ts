@@ -40,6 +40,11 @@ export class ServiceNotifier {
     this.watchdog = this.#socket === undefined ? undefined : watchdogOf(environment);
   }
 
+  /** Whether a manager listens. */
+  get listened(): boolean {
+    return this.#socket !== undefined;
+  }
+
   ready(): void {
     this.#tell('READY=1');
   }

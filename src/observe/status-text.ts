@@ -6,7 +6,7 @@
 import { styleText } from 'node:util';
 
 import { oneLine } from '../errors.ts';
-import type { FirewallStatus, OverlayStatus, PeerStatus, Status } from './status.ts';
+import type { DataplaneStatus, FirewallStatus, OverlayStatus, PeerStatus, Status } from './status.ts';
 
 export interface TextOptions {
   /** Whether to use colours. */
@@ -18,6 +18,9 @@ export interface TextOptions {
   /** How many peers to list at most. */
   readonly peers?: number;
 }
+
+/** How many peers are listed unless told otherwise. */
+const mostPeers = 50;
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -41,6 +44,7 @@ export function statusText(status: Status, options: TextOptions): string {
     faults,
     facts(status, options),
     ...status.overlays.map((overlay) => overlayLines(overlay, options, paint)),
+    routeLines(status, options.peers ?? mostPeers),
     repairLines(status),
     [nextCommand(status)],
   ];
@@ -49,7 +53,7 @@ export function statusText(status: Status, options: TextOptions): string {
 }
 
 function facts(
-  { dataplane, lease, underlay, store, firewall }: Status,
+  { backend, dataplane, lease, underlay, store, firewall }: Status,
   { now }: TextOptions,
 ): readonly string[] {
   const subnets = [lease.subnet, lease.subnet6].filter((subnet) => subnet !== null).join(' and ');
@@ -57,7 +61,7 @@ function facts(
   const addresses = [underlay.address, underlay.address6].filter((ip) => ip !== null).join(' and ');
   const term = lease.expires === null ? '' : `, until ${lease.expires}`;
   return columns([
-    ['mode', `${dataplane.mode}: ${dataplane.why}`],
+    ['mode', dataplaneText(backend, dataplane)],
     ['lease', `${subnets}, known to peers as ${known}${term}`],
     ['underlay', `${underlay.iface} ${addresses}, MTU ${underlay.mtu} (${underlay.why})`],
     ['firewall', firewallText(firewall)],
@@ -66,6 +70,12 @@ function facts(
       `${store.description}, ${store.state} for ${duration(store.since, now)}, ${count(store.leases, 'lease')}`,
     ],
   ]);
+}
+
+/** `vxlan on the engine: ...` */
+export function dataplaneText(backend: string, { mode, why }: DataplaneStatus): string {
+  const who = { engine: ' on the engine', kernel: ' by the kernel', none: '' }[mode];
+  return `${backend}${who}: ${why}`;
 }
 
 /** In a line, without its name. */
@@ -83,14 +93,18 @@ function overlayLines(
   options: TextOptions,
   paint: (style: Style, text: string) => string,
 ): readonly string[] {
-  const { device, state, reason, address, vni, port, vtepMac, mtu } = overlay;
+  const { device, state, reason, address } = overlay;
   const running =
     state === 'running' ? paint('green', state) : paint('red', `${state}: ${reason ?? 'unknown'}`);
+  const peers = peerTable(overlay.peers, options.peers ?? mostPeers);
+  const head = `${device} ${running}, ${address}, ${wireText(overlay)}`;
+  // The kernel counts neither features nor drops.
+  if (overlay.kind !== 'engine') return [head, '', ...peers];
   const off = overlay.features.filter(({ on }) => !on);
   const on = overlay.features.filter((feature) => feature.on).map(({ name }) => name);
   const dropped = Object.entries(overlay.drops).filter(([, packets]) => packets > 0);
   return [
-    `${device} ${running}, ${address}, VNI ${vni}, UDP port ${port}, MTU ${mtu}, VTEP ${vtepMac}`,
+    head,
     ...columns([
       ...dropped
         .sort(([, a], [, b]) => b - a)
@@ -103,7 +117,7 @@ function overlayLines(
     ]),
     ...(dropped.length === 0 ? ['  dropped      nothing'] : []),
     '',
-    ...peerTable(overlay.peers, options.peers ?? 50),
+    ...peers,
   ];
 }
 
@@ -115,16 +129,41 @@ function peerTable(peers: readonly PeerStatus[], limit: number): readonly string
     .map(({ prefix, outer, txPackets, txBytes, rxPackets, rxBytes }) => [
       prefix,
       outer,
-      String(txPackets),
-      bytes(txBytes),
-      String(rxPackets),
-      bytes(rxBytes),
+      amount(txPackets, String),
+      amount(txBytes, bytes),
+      amount(rxPackets, String),
+      amount(rxBytes, bytes),
     ]);
   const left = peers.length - rows.length;
   return [
     ...table([head, ...rows]),
     ...(left > 0 ? [`  and ${count(left, 'more peer')} (-o json shows all)`] : []),
   ];
+}
+
+/** `VNI 1, UDP port 8472, MTU 1450, VTEP 9e:12:...` */
+export function wireText({ vni, port, mtu, vtepMac }: OverlayStatus): string {
+  return [
+    ...(vni === null ? [] : [`VNI ${vni}`]),
+    ...(port === null ? [] : [`UDP port ${port}`]),
+    `MTU ${mtu}`,
+    ...(vtepMac === null ? [] : [`VTEP ${vtepMac}`]),
+  ].join(', ');
+}
+
+/** Of backends that route to peers without a device. */
+function routeLines({ routes }: Status, limit: number): readonly string[] {
+  if (routes.length === 0) return [];
+  const rows = routes.slice(0, limit).map(({ dst, via, device }) => [dst, via, device]);
+  const left = routes.length - rows.length;
+  return [
+    ...table([['routed to', 'by way of', 'device'], ...rows]),
+    ...(left > 0 ? [`  and ${count(left, 'more route')} (-o json shows all)`] : []),
+  ];
+}
+
+function amount(value: number | null, text: (value: number) => string): string {
+  return value === null ? '-' : text(value);
 }
 
 function repairLines({ repairs }: Status): readonly string[] {
@@ -135,7 +174,8 @@ function repairLines({ repairs }: Status): readonly string[] {
 /** What an operator most likely wants to know now. */
 function nextCommand(status: Status): string {
   if (status.problems.length > 0) return 'next: do what the first line says, then `kersey status` again';
-  const peer = status.overlays.flatMap(({ peers }) => peers)[0];
+  const direct = status.routes.map(({ dst, via }) => ({ prefix: dst, outer: via }));
+  const peer = [...status.overlays.flatMap(({ peers }) => peers), ...direct][0];
   if (peer === undefined) return `next: run \`kersey up\` with the same store on another host`;
   const [base = ''] = peer.prefix.split('/');
   return `next: \`ping ${base}\` reaches the peer ${peer.outer} through the overlay`;

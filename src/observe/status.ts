@@ -13,11 +13,16 @@ export interface Status {
   readonly problems: readonly Problem[];
   /** What is odd but does not stand in the way. */
   readonly warnings: readonly string[];
-  readonly dataplane: { readonly mode: 'engine'; readonly why: string };
+  /** The type in the network config. */
+  readonly backend: string;
+  readonly dataplane: DataplaneStatus;
   readonly store: StoreStatus;
   readonly lease: LeaseStatus;
   readonly underlay: UnderlayStatus;
+  /** Devices of ours. */
   readonly overlays: readonly OverlayStatus[];
+  /** Routes that lead straight to a peer, over an interface of the host. */
+  readonly routes: readonly RouteStatus[];
   readonly firewall: FirewallStatus;
   /** Times that something was put right that had been in order before. */
   readonly repairs: Readonly<Record<string, number>>;
@@ -27,6 +32,20 @@ export interface Problem {
   readonly code: string;
   readonly message: string;
   readonly remedy: string;
+}
+
+export interface DataplaneStatus {
+  /** Who carries packets; `none` when the backend leaves that to others. */
+  readonly mode: 'engine' | 'kernel' | 'none';
+  readonly why: string;
+  /** What was asked for. */
+  readonly wish: 'auto' | 'engine' | 'kernel';
+}
+
+export interface RouteStatus {
+  readonly dst: string;
+  readonly via: string;
+  readonly device: string;
 }
 
 export interface StoreStatus {
@@ -69,12 +88,17 @@ export interface FirewallStatus {
 export interface OverlayStatus {
   readonly family: 4 | 6;
   readonly device: string;
+  /** Who makes the device and moves its packets. */
+  readonly kind: 'engine' | 'vxlan' | 'ipip' | 'wireguard';
   readonly state: 'running' | 'failed' | 'closed';
   /** Why it does not run; null when it does. */
   readonly reason: string | null;
-  readonly vni: number;
-  readonly port: number;
-  readonly vtepMac: string;
+  /** This and the next two are null where there is no such thing. */
+  readonly vni: number | null;
+  /** UDP. */
+  readonly port: number | null;
+  readonly vtepMac: string | null;
+  /** Of the device; several are separated by spaces. */
   readonly address: string;
   readonly mtu: number;
   readonly features: readonly FeatureStatus[];
@@ -93,8 +117,9 @@ export interface FeatureStatus {
 export interface PeerStatus {
   readonly prefix: string;
   readonly outer: string;
-  readonly txPackets: number;
-  readonly txBytes: number;
-  readonly rxPackets: number;
-  readonly rxBytes: number;
+  /** This and the others are null where the kernel carries the packets, which does not count by peer. */
+  readonly txPackets: number | null;
+  readonly txBytes: number | null;
+  readonly rxPackets: number | null;
+  readonly rxBytes: number | null;
 }

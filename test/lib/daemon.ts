@@ -80,19 +80,30 @@ class DaemonProcess {
   }
 }
 
-/** `kersey up`. */
+/**
+ * Hosts of a lab share the file system, and wireguard-go has its control socket at one place: where that is, each has a
+ * place of its own (`ip netns exec` gives a mount namespace).
+ */
+const ownWireguard = [
+  ...['sh', '-c', 'test ! -d /run/wireguard || mount -t tmpfs tmpfs /run/wireguard; exec "$0" "$@"'],
+] as const;
+
+/** `kersey up`, on the engine unless `--dataplane` says otherwise. */
 export class Daemon extends DaemonProcess {
   /** @param store `--store`, or the path of a store file */
   constructor(host: Host, store: string, directory: string, more: readonly string[] = []) {
     super(host, directory, ({ runDir, subnetFile, stateDir }) => [
+      ...ownWireguard,
+      ...['env', `WIREGUARD_KEY_FILE=${path.join(directory, 'wgkey')}`],
       ...[...kersey, 'up', '--store', store.startsWith('etcd:') ? store : `file:${store}`],
       ...['--subnet-file', subnetFile, '--run-dir', runDir, '--state-dir', stateDir],
+      ...(more.includes('--dataplane') ? [] : ['--dataplane', 'engine']),
       ...more,
     ]);
   }
 }
 
-/** `flanneld` with these flags, `NAME=value` of its environment, and flags of node's. */
+/** `flanneld`, on the engine unless KERSEY_DATAPLANE says otherwise, with these flags, `NAME=value` of its environment, and flags of node's. */
 export class Flanneld extends DaemonProcess {
   constructor(
     host: Host,
@@ -103,7 +114,8 @@ export class Flanneld extends DaemonProcess {
   ) {
     const [node = '', ...program] = nodeCommand('cli/flanneld');
     super(host, directory, ({ runDir, subnetFile, stateDir }) => [
-      ...['env', `KERSEY_RUN_DIR=${runDir}`, `KERSEY_STATE_DIR=${stateDir}`, ...environment],
+      ...['env', `KERSEY_RUN_DIR=${runDir}`, `KERSEY_STATE_DIR=${stateDir}`],
+      ...['KERSEY_DATAPLANE=engine', ...environment],
       ...[node, ...nodeFlags, ...program, `--subnet-file=${subnetFile}`, ...flags],
     ]);
   }

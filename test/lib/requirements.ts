@@ -35,3 +35,16 @@ export async function kernelVxlanMissing(): Promise<string | undefined> {
     await lab.close();
   }
 }
+
+/** Why no WireGuard device can be made here. */
+export async function skipUnlessWireguard(): Promise<string | false> {
+  if (skipUnlessInstalled('wireguard-go') === false) return skipUnlessTun();
+  const lab = await Lab.open({ hosts: ['h1'] });
+  try {
+    const argv = ['ip', 'link', 'add', 'name', 'probe0', 'type', 'wireguard'];
+    const { exitCode, stderr } = await lab.host('h1').exec(argv, { anyExit: true });
+    return exitCode === 0 ? false : `not installed: wireguard-go, and this kernel has none: ${stderr.trim()}`;
+  } finally {
+    await lab.close();
+  }
+}

@@ -23,6 +23,7 @@ import { run } from '../../src/lab/command.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
 import { cidrAround, parseCidr } from '../../src/net/cidr.ts';
 import { RulesGeneration } from '../../src/netlink/generation.ts';
+import { FakeClock } from '../lib/fake-clock.ts';
 import { inOwnNetns } from '../lib/own-netns.ts';
 import { skipUnlessInstalled } from '../lib/requirements.ts';
 
@@ -468,6 +469,22 @@ function choosing(skip: string | false): void {
   });
 }
 
+type Untold = Omit<KeeperOptions, 'generation' | 'told'>;
+
+/** A keeper that the kernel tells of changes. */
+async function keep(t: Test, options: Untold): Promise<FirewallKeeper> {
+  const kept: { keeper?: FirewallKeeper } = {};
+  const generation = RulesGeneration.open(() => kept.keeper?.rulesChanged());
+  t.teardown(() => {
+    generation.close();
+  });
+  const rules = { generation: () => generation.read(), told: generation.told };
+  kept.keeper = await FirewallKeeper.begin({ ...options, ...rules }, new AbortController().signal);
+  const { keeper } = kept;
+  t.teardown(() => keeper.close());
+  return keeper;
+}
+
 function keeping(): void {
   t.test('a quiet firewall costs no program, and damage is mended at once', { skip: nft.skip }, async (t) => {
     await fresh(t);
@@ -478,53 +495,44 @@ function keeping(): void {
       rmSync(directory, { recursive: true });
     });
     shadow(t, { nft: `echo "$*" >> ${calls}; exec /usr/sbin/nft "$@"` });
-    const generation = RulesGeneration.open();
-    t.teardown(() => {
-      generation.close();
-    });
     const repairs: string[] = [];
-    const options: KeeperOptions = {
+    const clock = new FakeClock();
+    const options: Untold = {
       wish,
       networks: both,
       resync: 5000,
-      generation: () => generation.read(),
       onRepair: (what) => repairs.push(what),
       onNotice: (what) => {
         t.comment(what);
       },
       onChange: () => undefined,
+      clock,
     };
-    const keeper = await FirewallKeeper.begin(options, new AbortController().signal);
-    t.teardown(() => keeper.close());
+    const keeper = await keep(t, options);
     t.match(keeper.state, { mode: 'nft', masquerade: true, forward: true });
     t.same([keeper.problems, keeper.warnings, repairs], [[], [], []]);
     const looks = (): number => readFileSync(calls, 'utf8').split('\n').length;
 
-    // The clock is the test's: hours pass in a moment.
-    let now = performance.now();
+    const hour = 3_600_000;
     const settle = async (): Promise<void> => {
       for (let before = -1; before !== looks();) {
         before = looks();
-        now += 3_600_000;
-        keeper.tick(now);
+        clock.advance(hour);
         await keeper.settled();
       }
     };
     await settle();
     const quiet = looks();
-    for (let i = 0; i < 100; i++) {
-      now += 3_600_000;
-      keeper.tick(now);
-      await keeper.settled();
-    }
+    t.equal(clock.waiting, 0, 'no timer runs');
+    clock.advance(1000 * hour);
+    await keeper.settled();
     t.equal(looks(), quiet, 'nothing is run when nothing has changed');
 
     await sh('/usr/sbin/nft delete table ip flannel-ipv4');
-    await awaitCondition('the repair', () => {
-      now += 3_600_000;
-      keeper.tick(now);
-      return keeper.repairs === 1;
-    });
+    await awaitCondition('being told', () => clock.waiting === 1);
+    clock.advance(0);
+    await keeper.settled();
+    t.equal(keeper.repairs, 1);
     t.match(repairs, [/^nft table flannel-ipv4: it was gone; put back$/]);
     t.match(await nft.ours(), /flannel-ipv4/);
     await settle();
@@ -532,12 +540,47 @@ function keeping(): void {
     await sh(
       "/usr/sbin/nft 'table ip other { chain c { type filter hook forward priority 0; policy drop; }; }'",
     );
-    await awaitCondition('the warning', () => {
-      now += 3_600_000;
-      keeper.tick(now);
-      return keeper.warnings.length === 1;
-    });
+    await awaitCondition('being told', () => clock.waiting === 1);
+    await settle();
     t.match(keeper.warnings, [/ip other c drops what it forwards/]);
+    t.equal(keeper.repairs, 1);
+  });
+
+  t.test('where the kernel does not tell, it is asked every resync', { skip: nft.skip }, async (t) => {
+    await fresh(t);
+    const generation = RulesGeneration.open();
+    t.teardown(() => {
+      generation.close();
+    });
+    const clock = new FakeClock();
+    const asked: number[] = [];
+    const options: KeeperOptions = {
+      wish,
+      networks: [v4],
+      resync: 5000,
+      generation: () => {
+        asked.push(clock.now());
+        return generation.read();
+      },
+      told: generation.told,
+      onRepair: () => undefined,
+      onNotice: () => undefined,
+      onChange: () => undefined,
+      clock,
+    };
+    const keeper = await FirewallKeeper.begin(options, new AbortController().signal);
+    t.teardown(() => keeper.close());
+    // What was changed at the start leads to one look.
+    clock.advance(1000);
+    await keeper.settled();
+    asked.length = 0;
+    clock.advance(10_000);
+    t.same(asked, [6000, 11_000]);
+    await sh('nft delete table ip flannel-ipv4');
+    clock.advance(4999);
+    t.equal(asked.length, 2);
+    clock.advance(1);
+    await keeper.settled();
     t.equal(keeper.repairs, 1);
   });
 
@@ -551,28 +594,22 @@ function keeping(): void {
         t.comment('iptables is the legacy kind here, whose policy nft does not show');
         return;
       }
-      const generation = RulesGeneration.open();
-      t.teardown(() => {
-        generation.close();
-      });
       const notices: string[] = [];
-      const options: KeeperOptions = {
+      const clock = new FakeClock();
+      const options: Untold = {
         wish,
         networks: [v4],
         resync: 5000,
-        generation: () => generation.read(),
         onRepair: (what) => notices.push(what),
         onNotice: (what) => notices.push(what),
         onChange: () => undefined,
+        clock,
       };
-      const keeper = await FirewallKeeper.begin(options, new AbortController().signal);
-      t.teardown(() => keeper.close());
+      const keeper = await keep(t, options);
       t.equal(keeper.state.mode, 'nft');
       await sh('iptables -P FORWARD DROP');
-      let now = performance.now();
       await awaitCondition('the switch', () => {
-        now += 3_600_000;
-        keeper.tick(now);
+        clock.advance(3_600_000);
         return notices.length > 0;
       });
       t.match(keeper.state, { mode: 'iptables', why: /FORWARD policy/ });

@@ -190,7 +190,7 @@ async function tryTable(
   // A prefix that was in the table before keeps its counts.
   const counted = new Map(before.peers.map(({ prefix, txPackets }) => [prefix, txPackets]));
   const sent = after.peers
-    .map(({ prefix, txPackets }) => [prefix, txPackets - (counted.get(prefix) ?? 0)] as const)
+    .map(({ prefix, txPackets }) => [prefix, (txPackets ?? 0) - (counted.get(prefix) ?? 0)] as const)
     .filter(([, count]) => count > 0);
   t.same(
     Object.fromEntries(sent),

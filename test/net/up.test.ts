@@ -117,7 +117,7 @@ t.test('two hosts reach each other, and show what hosts of flannel show', { skip
     ],
   });
   const [peer] = status.overlays[0]?.peers ?? [];
-  t.ok(peer !== undefined && peer.txPackets > 0 && peer.rxPackets > 0, 'traffic is counted');
+  t.ok(peer !== undefined && (peer.txPackets ?? 0) > 0 && (peer.rxPackets ?? 0) > 0, 'traffic is counted');
   t.match(await text(w.h1, ...argv), new RegExp(`next: .ping ${a2.replaceAll('.', '\\.')}`));
   const elsewhere = await w.h2.exec(argv, { anyExit: true });
   t.equal(elsewhere.exitCode, 1, 'a daemon is found only from its own namespace');
@@ -242,7 +242,7 @@ t.test('leases that come, change and go by hand', { skip }, async (t) => {
   t.equal(await route(), '');
   t.same(
     (await d1.status())?.repairs,
-    { device: 0, link: 0, address: 0, route: 0, firewall: 0 },
+    { device: 0, link: 0, address: 0, route: 0, neighbour: 0, fdb: 0, peer: 0, firewall: 0 },
     'none of this is a repair',
   );
 

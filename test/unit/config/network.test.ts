@@ -1,5 +1,7 @@
 import t from 'tap';
+import type { BackendConfig } from '../../../src/config/backend.ts';
 import type { JsonObject, JsonValue } from '../../../src/config/json.ts';
+import { normalConfig } from '../../../src/config/normal.ts';
 import { parseNetworkConfig, subnetPool } from '../../../src/config/network.ts';
 import { KerseyError } from '../../../src/errors.ts';
 import { formatCidr } from '../../../src/net/cidr.ts';
@@ -31,7 +33,8 @@ function refusal(config: JsonValue, source?: string): KerseyError {
 void t.test('defaults', (t) => {
   const config = parseNetworkConfig(v4);
   t.match(config, { enableIPv4: true, enableIPv6: false, enableNFTables: false });
-  t.same(config.backend, { type: 'vxlan', vni: 1, port: 8472 });
+  const off = { directRouting: false, gbp: false, learning: false };
+  t.same(config.backend, { type: 'vxlan', vni: 1, port: 8472, ...off });
   t.notOk('ipv6Network' in config);
   t.equal(pool(v4, 4), '10.5.0.0/16 10.5.1.0..10.5.255.0/24', 'the first subnet is left out');
   t.equal(pool(v4, 6), 'none');
@@ -94,7 +97,7 @@ void t.test('keys: any case, unknown ones ignored, the last one counts, null is 
     backend: { TYPE: 'VXLAN', vni: 42, port: 4789, mtu: 1400, Extra: [], learning: false, GBP: null },
   });
   t.equal(config.network && formatCidr(config.network), '10.6.0.0/16');
-  t.same(config.backend, { type: 'vxlan', vni: 42, port: 4789, mtu: 1400 });
+  t.match(config.backend, { type: 'vxlan', vni: 42, port: 4789, mtu: 1400 });
   t.end();
 });
 
@@ -112,6 +115,8 @@ void t.test('limits of the VXLAN options', (t) => {
 });
 
 void t.test('refusals name the key, say what is wrong and what to do', (t) => {
+  const useOne =
+    'use one of vxlan, udp, host-gw, ipip, wireguard, extension, alloc, the same on every host of the network';
   const backend = (options: JsonObject): JsonObject => ({ ...v4, Backend: { Type: 'vxlan', ...options } });
   const cases: readonly (readonly [JsonValue, string])[] = [
     [null, 'CONFIG_INVALID: config is null, not an object; write an object: {"key": value, ...}'],
@@ -207,17 +212,26 @@ void t.test('refusals name the key, say what is wrong and what to do', (t) => {
       { ...v6, IPv6SubnetMax: 'fd00:5:0:1::1' },
       'CONFIG_INVALID: config.IPv6SubnetMax fd00:5:0:1::1 is not the start of a /64 subnet; write fd00:5:0:1::',
     ],
+    [{ ...v4, Backend: {} }, `BACKEND_UNSUPPORTED: config.Backend.Type is missing; ${useOne}`],
     [
-      { Network: '10.5.0.0/16' },
-      'BACKEND_UNSUPPORTED: config.Backend is missing, which means the "udp" backend, and only "vxlan" is offered; set config.Backend to {"Type": "vxlan"} on every host of the network',
+      { ...v4, Backend: { Type: 'warp' } },
+      `BACKEND_UNSUPPORTED: config.Backend.Type is "warp", which nobody knows; ${useOne}`,
     ],
     [
-      { ...v4, Backend: {} },
-      'BACKEND_UNSUPPORTED: config.Backend.Type is missing, and only "vxlan" is offered; set config.Backend to {"Type": "vxlan"} on every host of the network',
+      { ...v4, Backend: { Type: 'ipsec' } },
+      `BACKEND_UNSUPPORTED: config.Backend.Type is "ipsec", which needs strongSwan and is not offered; "wireguard" encrypts as well; ${useOne}`,
     ],
     [
-      { ...v4, Backend: { Type: 'host-gw' } },
-      'BACKEND_UNSUPPORTED: config.Backend.Type is "host-gw", and only "vxlan" is offered; set config.Backend to {"Type": "vxlan"} on every host of the network',
+      { Network: '10.5.0.0/16', EnableIPv6: true, IPv6Network: 'fd00:5::/48', Backend: { Type: 'udp' } },
+      'BACKEND_UNSUPPORTED: config.EnableIPv6 is true, and config.Backend.Type "udp" is for IPv4 alone: its packets have no room for IPv6; leave EnableIPv6 out, or use another backend such as vxlan',
+    ],
+    [
+      { ...v4, Backend: { Type: 'wireguard', PSK: 'hunter2' } },
+      'CONFIG_INVALID: config.Backend.PSK is not a key of 32 bytes in base64; make one with `wg genpsk`',
+    ],
+    [
+      { ...v4, Backend: { Type: 'wireguard', Mode: 'ipv6' } },
+      'CONFIG_INVALID: config.Backend.Mode is "ipv6", and IPv6 is not enabled; set config.EnableIPv6, or leave Mode out',
     ],
     [
       { ...v4, Backend: 'vxlan' },
@@ -247,18 +261,6 @@ void t.test('refusals name the key, say what is wrong and what to do', (t) => {
       { ...v6, Backend: { Type: 'vxlan', MTU: 1349 } },
       'CONFIG_INVALID: config.Backend.MTU is 1349, too small for IPv6 packets of 1280 bytes inside VXLAN; use 1350 or more: it is the MTU of the underlay, before VXLAN takes its part',
     ],
-    [
-      backend({ DirectRouting: true }),
-      'BACKEND_UNSUPPORTED: config.Backend.DirectRouting is true, and this is not offered; set it to false or leave it out',
-    ],
-    [
-      backend({ gbp: true }),
-      'BACKEND_UNSUPPORTED: config.Backend.GBP is true, and this is not offered; set it to false or leave it out',
-    ],
-    [
-      backend({ Learning: true }),
-      'BACKEND_UNSUPPORTED: config.Backend.Learning is true, and this is not offered; set it to false or leave it out',
-    ],
   ];
   for (const [config, line] of cases) t.equal(refusal(config).line, line);
   t.end();
@@ -280,5 +282,33 @@ void t.test('the source stands before the key', (t) => {
 void t.test('what is disabled is not checked for sense, but for type', (t) => {
   t.equal(pool({ ...v6, Network: '10.5.0.0/30' }, 6), 'fd00:5::/48 fd00:5:0:1::..fd00:5:0:ffff::/64');
   t.match(refusal({ ...v6, Network: 7 }), { code: 'CONFIG_INVALID' });
+  t.end();
+});
+
+void t.test("every backend, with flannel's defaults", (t) => {
+  const cases: readonly (readonly [JsonValue, BackendConfig])[] = [
+    [{ Type: 'UDP' }, { type: 'udp', port: 8285 }],
+    [{ Type: 'host-gw' }, { type: 'host-gw' }],
+    [{ Type: 'ipip' }, { type: 'ipip', directRouting: false }],
+    [{ Type: 'alloc' }, { type: 'alloc' }],
+    [
+      { Type: 'extension', SubnetAddCommand: 'ip route add $SUBNET via $PUBLIC_IP', PreStartupCommand: ' ' },
+      { type: 'extension', subnetAdd: 'ip route add $SUBNET via $PUBLIC_IP' },
+    ],
+    [
+      { Type: 'wireguard' },
+      { type: 'wireguard', listenPort: 51820, listenPortV6: 51821, keepalive: 0, mode: 'separate' },
+    ],
+  ];
+  for (const [Backend, wanted] of cases) {
+    const config = parseNetworkConfig({ Network: '10.5.0.0/16', Backend });
+    t.same(config.backend, wanted);
+    t.same(parseNetworkConfig(normalConfig(config)).backend, wanted, 'written out and read again');
+  }
+  t.match(
+    parseNetworkConfig({ Network: '10.5.0.0/16' }).backend,
+    { type: 'udp' },
+    'what flannel does without one',
+  );
   t.end();
 });

@@ -215,6 +215,11 @@ t.test('nft: a listing that is as it should be, and some that are not', (t) => {
   t.match(tableDifference(listing([{ chain: { name: 'mine' } }]), rules), /a chain mine/);
   t.match(tableDifference({ nftables: [] }, rules), /postrtg was gone/);
   t.match(tableDifference(null, rules), /postrtg was gone/);
+  t.match(
+    tableDifference(listing([{ table: { name: 'flannel-ipv4', flags: 'dormant' } }]), rules),
+    /dormant/,
+  );
+  t.equal(tableDifference(listing([{ table: { name: 'flannel-ipv4' } }]), rules), undefined);
   t.match(tableDifference(listing(), withoutFullyRandom(rules)), /were others/);
   t.end();
 });

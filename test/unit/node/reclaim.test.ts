@@ -27,6 +27,7 @@ void t.test(
         await settled();
         return answer();
       },
+      'the lease could not be claimed again',
       () => now,
     );
     const attempt = (): void => {

@@ -8,15 +8,34 @@ import type { EngineConfig, EngineState, PeerTable } from '../../../src/engine/e
 import type { FeatureState } from '../../../src/engine/feature.ts';
 import { KerseyError } from '../../../src/errors.ts';
 import { parseCidr } from '../../../src/net/cidr.ts';
+import type { Family } from '../../../src/net/ip.ts';
 import type { Address } from '../../../src/netlink/address.ts';
 import type { RouteOperation } from '../../../src/netlink/client.ts';
 import type { DeviceRef, Link, LinkChange } from '../../../src/netlink/link.ts';
 import type { Route } from '../../../src/netlink/route.ts';
-import { desiredState } from '../../../src/node/desired.ts';
-import type { Desired } from '../../../src/node/desired.ts';
+import type { Plan } from '../../../src/backend/plan.ts';
+import { VxlanBackend } from '../../../src/backend/vxlan.ts';
+import type { RepairKind } from '../../../src/node/devices/driver.ts';
+import { EngineDevice } from '../../../src/node/devices/engine-device.ts';
+import type { EngineFace } from '../../../src/node/devices/engine-device.ts';
 import { Reconciler } from '../../../src/node/reconcile.ts';
-import type { EngineFace, NetlinkFace, RepairKind } from '../../../src/node/reconcile.ts';
+import type { NetlinkFace } from '../../../src/node/reconcile.ts';
 import type { Lease } from '../../../src/store/lease.ts';
+
+const underlay: Omit<Link, 'index' | 'name'> = {
+  up: true,
+  lowerUp: true,
+  loopback: false,
+  mtu: 1500,
+  txQueueLen: 1000,
+  kind: undefined,
+  parent: undefined,
+  master: undefined,
+  tunnel: undefined,
+  mac: undefined,
+  gsoMaxSize: 65_536,
+  gsoIpv4MaxSize: 65_536,
+};
 
 class FakeHost implements NetlinkFace {
   device: Link | undefined;
@@ -39,20 +58,9 @@ class FakeHost implements NetlinkFace {
     if (this.device !== undefined) throw new KerseyError('DEVICE_TAKEN', config.device);
     this.#index++;
     this.device = {
-      index: this.#index,
-      name: config.device,
-      up: false,
-      lowerUp: false,
-      loopback: false,
-      mtu: config.mtu,
-      txQueueLen: 500,
-      kind: 'tun',
-      parent: undefined,
-      master: undefined,
-      tunnel: undefined,
-      mac: undefined,
-      gsoMaxSize: 65_536,
-      gsoIpv4MaxSize: 65_536,
+      ...underlay,
+      ...{ index: this.#index, name: config.device, mtu: config.mtu },
+      ...{ up: false, lowerUp: false, txQueueLen: 500, kind: 'tun' },
     };
     this.state = { kind: 'running' };
     const mine = this.#index;
@@ -82,6 +90,16 @@ class FakeHost implements NetlinkFace {
 
   link(name: string): Link | undefined {
     return this.device?.name === name ? this.device : undefined;
+  }
+
+  links(): readonly Link[] {
+    const device = this.device;
+    const eth0 = { ...underlay, index: 2, name: 'eth0' };
+    return device === undefined ? [eth0] : [eth0, device];
+  }
+
+  deleteLink(): void {
+    this.deleteDevice();
   }
 
   setLink(_device: DeviceRef, change: LinkChange): void {
@@ -115,8 +133,10 @@ class FakeHost implements NetlinkFace {
     this.addressTexts.delete(text);
   }
 
-  routes(): readonly Route[] {
-    return [...this.routeTable.values()];
+  routes(family: Family, device?: DeviceRef): readonly Route[] {
+    return [...this.routeTable.values()].filter(
+      (route) => route.family === family && (device === undefined || route.device === device.index),
+    );
   }
 
   addRoute(dst: string, via: string | undefined, more: Partial<Route> = {}): void {
@@ -142,8 +162,14 @@ class FakeHost implements NetlinkFace {
     if (this.refuseRoutes) return operations.map(({ route }) => new KerseyError('NETLINK', route.dst));
     for (const { action, route } of operations) {
       if (route.kind === 'blackhole') throw new Error('not asked for');
-      if (action === 'delete') this.routeTable.delete(route.dst);
-      else this.addRoute(route.dst, route.via);
+      const { dst, via, device, protocol, onlink } = route;
+      if (action === 'delete') this.routeTable.delete(dst);
+      else
+        this.addRoute(dst, via, {
+          device: device.index,
+          protocol: protocol ?? 3,
+          onlink: onlink === true,
+        });
     }
     return [];
   }
@@ -164,13 +190,13 @@ function lease(n: number): Lease {
   };
 }
 
-function desired(peers: readonly number[], ifaceMtu = 1500): Desired {
-  return desiredState({
-    config,
+function desired(peers: readonly number[], ifaceMtu = 1500): Plan {
+  if (config.backend.type !== 'vxlan') throw new Error('another backend');
+  const context = { config, dataplane: 'engine', options: {}, underlay: {} } as const;
+  return new VxlanBackend(config.backend, context).plan({
     own: lease(1),
     leases: peers.map(lease),
     host: { iface: 'eth0', ifaceMtu, address4: '192.168.78.1', attached: [] },
-    options: {},
   });
 }
 
@@ -182,7 +208,12 @@ function reconciler(host: FakeHost): { reconciler: Reconciler; repairs: [RepairK
   // Every look at the clock is a minute later, but where a test sets it.
   const now = (): number => host.clock ?? (host.minutes += 60_000);
   return {
-    reconciler: new Reconciler({ netlink: host, openEngine: host.openEngine, onRepair, now }),
+    reconciler: new Reconciler({
+      netlink: host,
+      makeDriver: (_kind, count) =>
+        new EngineDevice({ netlink: host, openEngine: host.openEngine, onRepair: count, now }),
+      onRepair,
+    }),
     repairs,
   };
 }
@@ -385,4 +416,39 @@ t.test('many routes are told in one line', async (t) => {
     ['route', 'flannel.1: put back the routes 10.5.2.0/24, 10.5.3.0/24, 10.5.4.0/24 and 197 more'],
   ]);
   t.equal(loop.repairs.route, 200);
+});
+
+t.test('routes over the interfaces of the host: ours are tagged, and nobody else loses any', async (t) => {
+  const host = new FakeHost();
+  const { reconciler: loop, repairs } = reconciler(host);
+  const route = (n: number, via = `192.168.78.${n}`): Plan['routes'][number] => {
+    return { family: 4, dst: `10.5.${n}.0/24`, via, device: 'eth0', onlink: false };
+  };
+  const plan = (...routes: Plan['routes']): Plan => {
+    return { devices: [], routes, peers: [], mtu: 1500, warnings: [] };
+  };
+  const table = (): readonly string[] =>
+    [...host.routeTable.values()].map(({ dst, via, protocol }) => `${dst} ${via ?? ''} ${protocol}`).sort();
+  host.addRoute('10.9.0.0/24', '192.168.78.250', { device: 2, onlink: false });
+  host.addRoute('10.5.7.0/24', '192.168.78.7', { device: 2, onlink: false, protocol: 85 });
+  t.same(loop.apply(plan(route(2), route(3))), []);
+  const foreign = '10.9.0.0/24 192.168.78.250 3';
+  t.same(
+    table(),
+    ['10.5.2.0/24 192.168.78.2 85', '10.5.3.0/24 192.168.78.3 85', foreign],
+    'the stale one went',
+  );
+  const { changes } = host;
+  loop.apply(plan(route(2), route(3)));
+  t.equal(host.changes, changes, 'nothing to do, nothing done');
+  host.routeTable.delete('10.5.2.0/24');
+  host.addRoute('10.5.3.0/24', '192.168.78.99', { device: 2, onlink: false });
+  loop.apply(plan(route(2), route(3)));
+  t.same(table(), ['10.5.2.0/24 192.168.78.2 85', '10.5.3.0/24 192.168.78.3 85', foreign], 'put right');
+  t.equal(loop.repairs.route, 2);
+  loop.apply(plan(route(3, '192.168.78.33')));
+  t.same(table(), ['10.5.3.0/24 192.168.78.33 85', foreign], 'a lease that moved, one that went');
+  t.equal(repairs.length, 1, 'which are no repairs');
+  loop.close();
+  t.same(table(), ['10.5.3.0/24 192.168.78.33 85', foreign], 'the kernel goes on alone');
 });

@@ -6,8 +6,22 @@ import path from 'node:path';
 import { spawn } from 'node:child_process';
 import t, { type Test } from 'tap';
 
-import { askDaemons, controlDirectory, ControlServer } from '../../../src/observe/control.ts';
+import { KerseyError } from '../../../src/errors.ts';
+import {
+  askDaemon,
+  askDaemons,
+  controlDirectory,
+  ControlServer,
+  setDataplane,
+} from '../../../src/observe/control.ts';
+import type { ControlHandlers } from '../../../src/observe/control.ts';
+import type { Status } from '../../../src/observe/status.ts';
 import { exampleStatus } from './example.ts';
+
+/** A daemon that answers with this status, whatever it is asked. */
+function answering(status: () => Status | undefined): ControlHandlers {
+  return { status, setDataplane: status };
+}
 
 function runDir(t: Test): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'kersey-control-'));
@@ -20,7 +34,11 @@ function runDir(t: Test): string {
 t.test('who asks gets the status, and only the owner may ask', async (t) => {
   const directory = runDir(t);
   let pid = 1;
-  const server = await ControlServer.open(directory, 'flannel.1', () => ({ ...exampleStatus, pid: pid++ }));
+  const server = await ControlServer.open(
+    directory,
+    'flannel.1',
+    answering(() => ({ ...exampleStatus, pid: pid++ })),
+  );
   t.equal(
     path.relative(directory, server.path),
     `${String(statSync('/proc/self/ns/net').ino)}/flannel.1.sock`,
@@ -37,7 +55,11 @@ t.test('several daemons of one namespace', async (t) => {
   const directory = runDir(t);
   const servers = await Promise.all(
     [1, 7].map((vni) =>
-      ControlServer.open(directory, `flannel.${vni}`, () => ({ ...exampleStatus, pid: vni })),
+      ControlServer.open(
+        directory,
+        `flannel.${vni}`,
+        answering(() => ({ ...exampleStatus, pid: vni })),
+      ),
     ),
   );
   t.same(
@@ -47,6 +69,29 @@ t.test('several daemons of one namespace', async (t) => {
   for (const server of servers) await server.close();
 });
 
+t.test('a daemon is told to change over, and says why it does not', async (t) => {
+  const directory = runDir(t);
+  const server = await ControlServer.open(directory, 'flannel.1', {
+    status: () => exampleStatus,
+    setDataplane: (wish) => {
+      if (wish === 'kernel') throw new KerseyError('BACKEND_UNSUPPORTED', 'no', { remedy: 'do not' });
+      return { ...exampleStatus, dataplane: { mode: 'engine', why: 'asked', wish } };
+    },
+  });
+  t.match(await setDataplane(directory, 'engine'), [{ dataplane: { wish: 'engine', why: 'asked' } }]);
+  await t.rejects(setDataplane(directory, 'kernel'), {
+    code: 'BACKEND_UNSUPPORTED',
+    message: 'no',
+    remedy: 'do not',
+  });
+  for (const request of ['dataplane warp', 'dataplane', 'status twice', '', 'x'.repeat(150)]) {
+    await t.rejects(askDaemon(server.path, request), { code: 'USAGE' }, request);
+  }
+  t.equal(await askDaemon(server.path, 'x'.repeat(1000)).catch(() => undefined), undefined, 'hung up on');
+  t.same(await askDaemons(directory), [exampleStatus]);
+  await server.close();
+});
+
 t.test('nobody there', async (t) => {
   const directory = runDir(t);
   await t.rejects(askDaemons(directory), { code: 'DAEMON_NOT_RUNNING', remedy: /kersey up/ });
@@ -54,7 +99,11 @@ t.test('nobody there', async (t) => {
 
 t.test('a daemon that has no status yet counts as not there', async (t) => {
   const directory = runDir(t);
-  const server = await ControlServer.open(directory, 'flannel.1', () => undefined);
+  const server = await ControlServer.open(
+    directory,
+    'flannel.1',
+    answering(() => undefined),
+  );
   await t.rejects(askDaemons(directory), { code: 'DAEMON_NOT_RUNNING' });
   await server.close();
 });
@@ -62,7 +111,13 @@ t.test('a daemon that has no status yet counts as not there', async (t) => {
 t.test('of two that start together one runs', async (t) => {
   const directory = runDir(t);
   const opened = await Promise.allSettled(
-    Array.from({ length: 5 }, () => ControlServer.open(directory, 'flannel.1', () => exampleStatus)),
+    Array.from({ length: 5 }, () =>
+      ControlServer.open(
+        directory,
+        'flannel.1',
+        answering(() => exampleStatus),
+      ),
+    ),
   );
   const running = opened.filter((result) => result.status === 'fulfilled');
   t.equal(running.length, 1);
@@ -82,14 +137,22 @@ t.test('the socket of a killed daemon is replaced', async (t) => {
   await once(killed, 'exit');
   t.equal(existsSync(file), true);
   await t.rejects(askDaemons(directory), { code: 'DAEMON_NOT_RUNNING' });
-  const server = await ControlServer.open(directory, 'flannel.1', () => exampleStatus);
+  const server = await ControlServer.open(
+    directory,
+    'flannel.1',
+    answering(() => exampleStatus),
+  );
   t.same(await askDaemons(directory), [exampleStatus]);
   await server.close();
 });
 
 t.test('a client that goes away at once, and one that stays, harm nobody', async (t) => {
   const directory = runDir(t);
-  const server = await ControlServer.open(directory, 'flannel.1', () => exampleStatus);
+  const server = await ControlServer.open(
+    directory,
+    'flannel.1',
+    answering(() => exampleStatus),
+  );
   connect(server.path)
     .on('error', () => undefined)
     .destroy();
@@ -104,12 +167,20 @@ t.test('places where no socket can be', async (t) => {
   const directory = runDir(t);
   const long = path.join(directory, 'x'.repeat(120));
   await t.rejects(
-    ControlServer.open(long, 'flannel.1', () => exampleStatus),
+    ControlServer.open(
+      long,
+      'flannel.1',
+      answering(() => exampleStatus),
+    ),
     { code: 'USAGE', message: /too long/ },
   );
   writeFileSync(path.join(directory, 'file'), '');
   await t.rejects(
-    ControlServer.open(path.join(directory, 'file'), 'flannel.1', () => exampleStatus),
+    ControlServer.open(
+      path.join(directory, 'file'),
+      'flannel.1',
+      answering(() => exampleStatus),
+    ),
     {
       code: 'FILE_UNWRITABLE',
     },

@@ -9,7 +9,8 @@ export const exampleStatus: Status = {
   state: 'ok',
   problems: [],
   warnings: [],
-  dataplane: { mode: 'engine', why: 'because' },
+  backend: 'vxlan',
+  dataplane: { mode: 'engine', why: 'because', wish: 'auto' },
   store: { description: 'file:/x.json', state: 'readable', since: '2026-01-02T03:00:00.000Z', leases: 2 },
   lease: {
     subnet: '10.5.1.0/24',
@@ -25,6 +26,7 @@ export const exampleStatus: Status = {
     {
       family: 4,
       device: 'flannel.1',
+      kind: 'engine',
       state: 'running',
       reason: null,
       vni: 1,
@@ -50,5 +52,6 @@ export const exampleStatus: Status = {
       drops: { tx_no_peer: 2, rx_flags: 0, rx_unknown_source: 17 },
     },
   ],
+  routes: [],
   repairs: { device: 1, link: 0, address: 0, route: 3 },
 };

@@ -28,7 +28,8 @@ t.test('texts and codes are those of flannel, and follow the node', async (t) =>
   health = { state: 'degraded', ready: false, problems: ['ENGINE_FAILED'] };
   t.equal((await get('/readyz'))[0], 503, 'forwarding has stopped');
   t.equal((await get('/healthz?verbose'))[0], 200);
-  for (const path of ['/', '/metrics', '/healthz/x', '/readyz/']) t.equal((await get(path))[0], 404, path);
+  t.same(await get('/metrics'), [503, ''], 'nothing to measure yet');
+  for (const path of ['/', '/metrics/', '/healthz/x', '/readyz/']) t.equal((await get(path))[0], 404, path);
 });
 
 t.test('a port that is taken, an address that is not ours', async (t) => {

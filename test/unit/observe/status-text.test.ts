@@ -15,7 +15,7 @@ t.test('a healthy node', async (t) => {
     statusText(exampleStatus, options),
     `kersey 1.2.3 is ok, up 45 min (pid 42)
 
-  mode         engine: because
+  mode         vxlan on the engine: because
   lease        10.5.1.0/24, known to peers as 192.168.78.1
   underlay     eth0 192.168.78.1, MTU 1500 (--iface eth0)
   firewall     lets forwarded traffic through (nft: it works)

@@ -5,8 +5,10 @@ import { parseNetworkConfig } from '../../../src/config/network.ts';
 import { KerseyError } from '../../../src/errors.ts';
 import { cidrAround, cidrOverlaps, parseCidr } from '../../../src/net/cidr.ts';
 import { formatIp } from '../../../src/net/ip.ts';
-import { assertNetworkFits, desiredState, vtepMacIn } from '../../../src/node/desired.ts';
-import type { DesiredInput, HostFacts } from '../../../src/node/desired.ts';
+import type { Backend, Dataplane, HostFacts, PlanInput } from '../../../src/backend/backend.ts';
+import type { DevicePlan, Plan } from '../../../src/backend/plan.ts';
+import { VxlanBackend, vtepMacIn } from '../../../src/backend/vxlan.ts';
+import type { NetworkConfig } from '../../../src/config/network.ts';
 import { judgeOwnLease } from '../../../src/node/own-lease.ts';
 import type { Lease } from '../../../src/store/lease.ts';
 
@@ -54,8 +56,28 @@ function dualLease(n: number): Lease {
   );
 }
 
-function input(leases: readonly Lease[], more: Partial<DesiredInput> = {}): DesiredInput {
-  return { config: v4, own: lease(1), leases, host, options: {}, ...more };
+interface Input extends PlanInput {
+  readonly config: NetworkConfig;
+  readonly dataplane: Dataplane;
+}
+
+function input(leases: readonly Lease[], more: Partial<Input> = {}): Input {
+  return { config: v4, dataplane: 'engine', own: lease(1), leases, host, ...more };
+}
+
+function backend(config: NetworkConfig, dataplane: Dataplane): Backend {
+  if (config.backend.type !== 'vxlan') throw new Error('another backend');
+  return new VxlanBackend(config.backend, { config, dataplane, options: {}, underlay: {} });
+}
+
+function planOf({ config, dataplane, ...rest }: Input): Plan {
+  return backend(config, dataplane).plan(rest);
+}
+
+function engineIn(plan: Plan, at = 0): Extract<DevicePlan, { kind: 'engine' }> {
+  const device = plan.devices[at];
+  if (device?.kind !== 'engine') throw new Error('not on the engine');
+  return device;
 }
 
 function refused(action: () => void): string {
@@ -69,9 +91,11 @@ function refused(action: () => void): string {
 }
 
 t.test('two hosts, as flannel has them', async (t) => {
-  t.same(desiredState(input([lease(2), lease(1)])), {
-    overlays: [
+  t.same(planOf(input([lease(2), lease(1)])), {
+    devices: [
       {
+        kind: 'engine',
+        name: 'flannel.1',
         family: 4,
         engine: {
           device: 'flannel.1',
@@ -81,9 +105,8 @@ t.test('two hosts, as flannel has them', async (t) => {
           vtepMac: mac(1),
           mtu: 1450,
         },
-        subnet: parseCidr('10.5.1.0/24'),
-        network: parseCidr('10.5.0.0/16'),
-        address: '10.5.1.0/32',
+        mtu: 1450,
+        addresses: ['10.5.1.0/32'],
         txQueueLen: 2048,
         gsoMaxSize: { whole: 65_485, runs: 61_833 },
         peers: [{ prefix: '10.5.2.0/24', outer: '192.168.78.2', vtepMac: mac(2) }],
@@ -91,22 +114,22 @@ t.test('two hosts, as flannel has them', async (t) => {
         routes: [{ dst: '10.5.2.0/24', via: '10.5.2.0' }],
       },
     ],
+    routes: [],
+    peers: [{ prefix: '10.5.2.0/24', outer: '192.168.78.2', detail: mac(2) }],
     mtu: 1450,
     warnings: [],
   });
 });
 
 t.test('dual stack: a device each, and the MTU that fits both', async (t) => {
-  const { overlays, mtu } = desiredState(
-    input([dualLease(1), dualLease(2)], { config: dual, own: dualLease(1) }),
-  );
+  const plan = planOf(input([dualLease(1), dualLease(2)], { config: dual, own: dualLease(1) }));
   t.same(
-    overlays.map(({ engine, address, routes }) => [
+    [engineIn(plan), engineIn(plan, 1)].map(({ engine, addresses, routes }) => [
       engine.device,
       engine.port,
       engine.mtu,
       engine.local,
-      address,
+      addresses.join(),
       routes,
     ]),
     [
@@ -121,21 +144,21 @@ t.test('dual stack: a device each, and the MTU that fits both', async (t) => {
       ],
     ],
   );
-  t.same(overlays[1]?.peers, [{ prefix: 'fd00:5:0:2::/64', outer: 'fd78::2', vtepMac: mac(102) }]);
-  t.equal(mtu, 1430);
+  t.same(engineIn(plan, 1).peers, [{ prefix: 'fd00:5:0:2::/64', outer: 'fd78::2', vtepMac: mac(102) }]);
+  t.equal(plan.mtu, 1430);
 });
 
 t.test('the MTU is that of the backend, else of the interface, and has a floor', async (t) => {
   const jumbo = parseNetworkConfig({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan', MTU: 9000 } });
-  t.equal(desiredState(input([], { config: jumbo })).mtu, 8950);
-  t.equal(desiredState(input([], { host: { ...host, ifaceMtu: 626 } })).mtu, 576);
+  t.equal(planOf(input([], { config: jumbo })).mtu, 8950);
+  t.equal(planOf(input([], { host: { ...host, ifaceMtu: 626 } })).mtu, 576);
   t.match(
-    refused(() => desiredState(input([], { host: { ...host, ifaceMtu: 625 } }))),
+    refused(() => planOf(input([], { host: { ...host, ifaceMtu: 625 } }))),
     /^MTU_TOO_SMALL: the MTU of the interface eth0 is 625, .*raise it to 626 or more/,
   );
   const six = { config: dual, own: dualLease(1), host: { ...host, ifaceMtu: 1349 } };
   t.match(
-    refused(() => desiredState(input([], six))),
+    refused(() => planOf(input([], six))),
     /IPv6 needs 1280 inside, so raise it to 1350/,
   );
 });
@@ -159,13 +182,14 @@ t.test('a lease that cannot be used is left out and explained, and takes no othe
     ],
   ];
   const attached = [...host.attached, { cidr: parseCidr('10.5.20.0/25'), device: 'br0' }];
-  const { overlays, warnings } = desiredState(
+  const plan = planOf(
     input([lease(1), ...bad.map(([entry]) => entry), lease(2)], { host: { ...host, attached } }),
   );
   t.same(
-    overlays[0]?.peers.map(({ prefix }) => prefix),
+    plan.peers.map(({ prefix }) => prefix),
     ['10.5.2.0/24'],
   );
+  const { warnings } = plan;
   t.equal(warnings.length, bad.length);
   for (const [, expected] of bad)
     t.ok(
@@ -176,10 +200,10 @@ t.test('a lease that cannot be used is left out and explained, and takes no othe
 
 t.test('two leases of one subnet: one is used, whichever order they come in', async (t) => {
   const twins = [lease(2), lease(2, {}, { publicIP: '192.168.78.22' })];
-  const one = desiredState(input(twins));
-  t.same(one, desiredState(input([...twins].reverse())));
+  const one = planOf(input(twins));
+  t.same(one, planOf(input([...twins].reverse())));
   t.same(
-    one.overlays[0]?.peers.map(({ outer }) => outer),
+    one.peers.map(({ outer }) => outer),
     ['192.168.78.2'],
   );
   t.match(one.warnings, [/192\.168\.78\.22 is ignored: 192\.168\.78\.2 holds the same subnet/]);
@@ -188,8 +212,8 @@ t.test('two leases of one subnet: one is used, whichever order they come in', as
 t.test('a reservation that its host has not claimed yet is no peer, and nothing to warn of', async (t) => {
   const { publicIP, publicIPv6 } = lease(7).attrs;
   const reserved = { ...lease(7), attrs: { publicIP, publicIPv6 } };
-  const state = desiredState(input([reserved]));
-  t.same(state.overlays[0]?.peers, []);
+  const state = planOf(input([reserved]));
+  t.same(state.peers, []);
   t.same(state.warnings, []);
 });
 
@@ -217,14 +241,14 @@ t.test(
           .map((entry) => ({ entry, key: random.next().value as number }))
           .sort((a, b) => a.key - b.key)
           .map(({ entry }) => entry);
-        const state = desiredState(input(leases));
-        t.same(desiredState(input(shuffled)), state);
-        const [overlay] = state.overlays;
-        const prefixes = overlay?.peers.map(({ prefix }) => prefix) ?? [];
+        const state = planOf(input(leases));
+        t.same(planOf(input(shuffled)), state);
+        const overlay = engineIn(state);
+        const prefixes = overlay.peers.map(({ prefix }) => prefix);
         t.equal(new Set(prefixes).size, prefixes.length);
         t.notOk(prefixes.some((prefix) => cidrOverlaps(parseCidr(prefix), parseCidr('10.5.1.0/24'))));
         t.same(
-          overlay?.routes,
+          overlay.routes,
           prefixes.map((dst) => ({ dst, via: formatIp(4, parseCidr(dst).base) })),
         );
       }),
@@ -232,30 +256,6 @@ t.test(
     );
   },
 );
-
-t.test('a network that cannot live on this host is refused', async (t) => {
-  const inside = { ...host, address4: '10.5.0.7' };
-  t.match(
-    refused(() => {
-      assertNetworkFits(v4, inside);
-    }),
-    /SUBNET_OVERLAP: the underlay address 10\.5\.0\.7 of eth0 lies inside/,
-  );
-  const stale = { ...host, attached: [{ cidr: parseCidr('10.5.9.0/24'), device: 'cni0' }] };
-  t.match(
-    refused(() => {
-      assertNetworkFits(v4, stale, lease(1));
-    }),
-    /SUBNET_OVERLAP: cni0 of this host is on 10\.5\.9\.0\/24, inside the overlay network 10\.5\.0\.0\/16 but outside our subnet 10\.5\.1\.0\/24/,
-  );
-  assertNetworkFits(
-    v4,
-    { ...host, attached: [{ cidr: parseCidr('10.5.1.0/24'), device: 'cni0' }] },
-    lease(1),
-  );
-  assertNetworkFits(v4, { ...host, attached: [{ cidr: parseCidr('10.0.0.0/8'), device: 'eth0' }] }, lease(1));
-  t.pass('our own bridge, and a wide underlay, are fine');
-});
 
 t.test('VtepMAC', async (t) => {
   t.equal(vtepMacIn({ VNI: 1, VtepMAC: 'C6:D2:32:6F:8F:44' }), 'c6:d2:32:6f:8f:44');
@@ -266,14 +266,72 @@ t.test('VtepMAC', async (t) => {
 
 t.test('our own lease as the store has it', async (t) => {
   const own = lease(1);
-  t.match(judgeOwnLease(own, [lease(2), own]), { kind: 'held' });
-  t.same(judgeOwnLease(own, [lease(2)]), { kind: 'missing' });
-  t.same(judgeOwnLease(own, [lease(1, {}, { backendData: null })]), { kind: 'missing' }, 'damaged');
-  const edited = judgeOwnLease(own, [lease(1, {}, { backendData: { VNI: 1, VtepMAC: mac(77) } })]);
+  const vxlan = backend(v4, 'engine');
+  t.match(judgeOwnLease(own, [lease(2), own], vxlan), { kind: 'held' });
+  t.same(judgeOwnLease(own, [lease(2)], vxlan), { kind: 'missing' });
+  t.same(judgeOwnLease(own, [lease(1, {}, { backendData: null })], vxlan), { kind: 'missing' }, 'damaged');
+  const edited = judgeOwnLease(own, [lease(1, {}, { backendData: { VNI: 1, VtepMAC: mac(77) } })], vxlan);
   t.equal(edited.kind === 'held' && vtepMacIn(edited.lease.attrs.backendData), mac(77), 'the store decides');
-  const taken = judgeOwnLease(own, [lease(1, {}, { publicIP: '192.168.78.9' })]);
+  const taken = judgeOwnLease(own, [lease(1, {}, { publicIP: '192.168.78.9' })], vxlan);
   t.match(
     taken.kind === 'taken' && taken.problem.line,
     /SUBNET_OVERLAP: our subnet 10\.5\.1\.0\/24 is leased to 192\.168\.78\.9/,
   );
+});
+
+t.test('the same by the kernel: neighbour, forwarding entry and route a peer', async (t) => {
+  t.same(planOf(input([lease(2), lease(1)], { dataplane: 'kernel' })).devices, [
+    {
+      kind: 'vxlan',
+      name: 'flannel.1',
+      family: 4,
+      mtu: 1450,
+      addresses: ['10.5.1.0/32'],
+      routes: [{ dst: '10.5.2.0/24', via: '10.5.2.0' }],
+      ...{ vni: 1, port: 8472, local: '192.168.78.1', underlay: 'eth0', mac: mac(1) },
+      ...{ learning: false, gbp: false },
+      peers: [{ prefix: '10.5.2.0/24', address: '10.5.2.0', outer: '192.168.78.2', vtepMac: mac(2) }],
+    },
+  ]);
+});
+
+t.test(
+  'DirectRouting: peers on our link get a route of their own, and the engine knows them still',
+  async (t) => {
+    const config = parseNetworkConfig({
+      Network: '10.5.0.0/16',
+      Backend: { Type: 'vxlan', DirectRouting: true },
+    });
+    t.ok(backend(config, 'engine').needsOnLink);
+    const near = { ...host, onLink: new Set(['192.168.78.2']) };
+    const leases = [lease(2), lease(3)];
+    for (const dataplane of ['engine', 'kernel'] as const) {
+      const plan = planOf(input(leases, { config, dataplane, host: near }));
+      t.same(plan.routes, [
+        { family: 4, dst: '10.5.2.0/24', via: '192.168.78.2', device: 'eth0', onlink: false },
+      ]);
+      const [device] = plan.devices;
+      t.same(device?.routes, [{ dst: '10.5.3.0/24', via: '10.5.3.0' }]);
+      t.equal(plan.peers.length, 2);
+      t.same(
+        device?.kind === 'vxlan' ? device.peers.map(({ prefix }) => prefix) : engineIn(plan).peers.length,
+        dataplane === 'kernel' ? ['10.5.3.0/24'] : 2,
+      );
+    }
+  },
+);
+
+t.test('GBP is for the kernel alone, Learning means nothing to the engine', async (t) => {
+  const config = (key: string): NetworkConfig =>
+    parseNetworkConfig({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan', [key]: true } });
+  t.match(
+    refused(() => backend(config('GBP'), 'engine')),
+    /^BACKEND_UNSUPPORTED: config\.Backend\.GBP is true, and only kernel vxlan has it/,
+  );
+  t.match(planOf(input([], { config: config('GBP'), dataplane: 'kernel' })).devices, [{ gbp: true }]);
+  t.match(planOf(input([], { config: config('Learning') })).warnings, [/Learning has no effect/]);
+  t.match(planOf(input([], { config: config('Learning'), dataplane: 'kernel' })), {
+    devices: [{ learning: true }],
+    warnings: [],
+  });
 });
