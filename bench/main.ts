@@ -1,10 +1,10 @@
-// npm run bench [-- [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale] [control]]
+// npm run bench [-- [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale] [control] [repair]]
 //
 // micro: the inner loops of dataplane and control plane, one at a time. net: hosts as network namespaces, real
 // traffic through bare veth, kernel vxlan, Kersey, Kersey held to one packet a syscall, and what other userspace
 // tunnels are installed. scale: many peers, and none of them doing anything. control: leases in a real etcd, and the
-// daemon while it is away; only when it is named. Results: tables here, the last of them
-// the targets and whether they are met; bench/results/<date>.json; docs/benchmarks.md (whole runs only).
+// daemon while it is away; repair: what others break on a host, and how long until it is right; these two only when
+// they are named. Results: tables here, the last of them the targets and whether they are met; bench/results/<date>.json; docs/benchmarks.md (whole runs only).
 //
 // A slow result is a result: the exit code is 1 only when numbers mean nothing, by corrupted payload or by losses that
 // no counter explains, or when a contender of ours did not run.
@@ -33,8 +33,9 @@ import {
   type Plan,
 } from './plan.ts';
 import { profilePass, type ProfilePass } from './profile/pass.ts';
+import { runRepair } from './repair/repair.ts';
 import { runScale } from './scale/scale.ts';
-import { controlTargets, targets } from './targets.ts';
+import { controlTargets, repairTargets, targets } from './targets.ts';
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -112,6 +113,7 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
   const network = wants('net') ? await net(plan, missing, signal) : undefined;
   const scale = wants('scale') ? await runScale({ ...plan.scale, signal, say }) : undefined;
   const control = wants('control') ? await runControl({ ...plan.control, signal, say }) : undefined;
+  const repair = wants('repair') ? await runRepair({ ...plan.repair, signal, say }) : undefined;
   const name = `${nameOf({ date, length: asked.length })}-profile`;
   const profile = asked.profile ? { profile: await profiled(plan, name, signal) } : {};
   return {
@@ -119,10 +121,16 @@ async function bench(asked: Arguments, signal: AbortSignal): Promise<BenchResult
     ...{ ...micros, ...profile },
     ...(scale === undefined ? {} : { scale }),
     ...(control === undefined ? {} : { control, controlTargets: judge(controlTargets, [], control.numbers) }),
+    ...(repair === undefined ? {} : { repair, repairTargets: judge(repairTargets, [], repair.numbers) }),
     ...(network === undefined
       ? {}
       : { net: network.net, targets: judge(targets, network.net.results, scale?.numbers ?? {}) }),
-    faults: [...(network?.faults ?? []), ...(scale?.faults ?? []), ...(control?.faults ?? [])],
+    faults: [
+      ...(network?.faults ?? []),
+      ...(scale?.faults ?? []),
+      ...(control?.faults ?? []),
+      ...(repair?.faults ?? []),
+    ],
   };
 }
 

@@ -11,6 +11,7 @@ import { openVSwitch } from './net/openvswitch.ts';
 import { bareVeth, engine, engineToKernel, kernelToEngine, kernelVxlan, onePacket } from './net/plain.ts';
 import { wireguardGo } from './net/wireguard-go.ts';
 import type { ControlLengths } from './control/control.ts';
+import type { RepairLengths } from './repair/repair.ts';
 import { settleSeconds } from './scale/idle.ts';
 import type { ScaleLengths } from './scale/scale.ts';
 
@@ -39,6 +40,7 @@ export interface Plan {
   readonly repeatSeconds: number;
   readonly scale: ScaleLengths;
   readonly control: ControlLengths;
+  readonly repair: RepairLengths;
 }
 
 const all: readonly TestName[] = ['tcp1', 'tcp8', 'udp64', 'udp1400', 'roundTrip'];
@@ -82,6 +84,7 @@ export const fullPlan: Plan = {
   ...{ attempts: 3, repeatSeconds: 240 },
   scale: { pairs: 12, pairSeconds: 1, replaceSeconds: 8, idleSeconds: 20 },
   control: { rounds: 5, singles: 200, outageSeconds: 30 },
+  repair: { breakages: 1000, seed: 20_261_123 },
 };
 
 export const quickPlan: Plan = {
@@ -99,6 +102,7 @@ export const quickPlan: Plan = {
   ...{ attempts: 2, repeatSeconds: 20 },
   scale: { pairs: 3, pairSeconds: 1, replaceSeconds: 4, idleSeconds: 10 },
   control: { rounds: 2, singles: 50, outageSeconds: 10 },
+  repair: { breakages: 100, seed: 20_261_123 },
 };
 
 /** What the targets compare, more often than in a full run where one compares little with much. */
@@ -112,6 +116,7 @@ export const targetsPlan: Plan = {
   ...{ attempts: 3, repeatSeconds: 60 },
   scale: fullPlan.scale,
   control: fullPlan.control,
+  repair: fullPlan.repair,
 };
 
 export const plans = { full: fullPlan, targets: targetsPlan, quick: quickPlan } as const;

@@ -3,14 +3,15 @@
 
 import type { OffloadProfile } from '../src/lab/offloads.ts';
 import type { ControlMetric } from './control/control.ts';
+import type { RepairMetric } from './repair/repair.ts';
 import type { ScaleMetric } from './scale/scale.ts';
 
 export type Bound = { readonly atLeast: number } | { readonly atMost: number };
 
 /** Of the benches that measure numbers, not ratios. */
-export type Metric = ScaleMetric | ControlMetric;
+export type Metric = ScaleMetric | ControlMetric | RepairMetric;
 
-/** What is judged: a metric of metrics.ts as a ratio, or a number of the scale and control benches. */
+/** What is judged: a metric of metrics.ts as a ratio, or a number of the other benches. */
 export type Measure =
   | {
       readonly kind: 'ratio';
@@ -24,7 +25,7 @@ export type Measure =
 export interface Target {
   readonly title: string;
   readonly measure: Measure;
-  readonly unit: 'x' | 'ms' | 'packets' | '%' | 'MB';
+  readonly unit: 'x' | 'ms' | 'packets' | 'things' | '%' | 'MB';
   readonly digits: number;
   readonly must: Bound;
   readonly aim?: Bound;
@@ -99,9 +100,9 @@ export const targets: readonly Target[] = [
   },
 ];
 
-function control(
+function number(
   title: string,
-  metric: ControlMetric,
+  metric: ControlMetric | RepairMetric,
   unit: Target['unit'],
   atMost: number,
   digits = 0,
@@ -111,11 +112,17 @@ function control(
 
 /** Of the benches of the control plane. */
 export const controlTargets: readonly Target[] = [
-  control('1,000 leases at once: from the first put to the last route', 'thousand.ms', 'ms', 1000),
-  control('one more, 1,000 there: put to route, p99', 'one.p99Ms', 'ms', 100),
-  control('memory with 1,200 peers, resident', 'memory.residentMB', 'MB', 110, 1),
+  number('1,000 leases at once: from the first put to the last route', 'thousand.ms', 'ms', 1000),
+  number('one more, 1,000 there: put to route, p99', 'one.p99Ms', 'ms', 100),
+  number('memory with 1,200 peers, resident', 'memory.residentMB', 'MB', 110, 1),
   ...(['killed', 'swallowed'] as const).flatMap((outage) => [
-    control(`etcd ${outage}: packets lost`, `${outage}.lost`, 'packets', 0),
-    control(`etcd ${outage}: CPU meanwhile, of one core`, `${outage}.cpuPercent`, '%', 2, 2),
+    number(`etcd ${outage}: packets lost`, `${outage}.lost`, 'packets', 0),
+    number(`etcd ${outage}: CPU meanwhile, of one core`, `${outage}.cpuPercent`, '%', 2, 2),
   ]),
+];
+
+/** Of what others break and a node puts right. */
+export const repairTargets: readonly Target[] = [
+  number('breakage until the host is right again, p99', 'repair.p99Ms', 'ms', 2000),
+  number("others' things that were changed", 'repair.foreignLost', 'things', 0),
 ];

@@ -3,8 +3,8 @@
 import { parseArgs } from 'node:util';
 import { KerseyError } from '../../src/errors.ts';
 
-/** net brings scale along: the targets are about both. control is run when it is named. */
-const known = ['micro', 'net', 'scale', 'control'] as const;
+/** net brings scale along: the targets are about both. control and repair are run when they are named. */
+const known = ['micro', 'net', 'scale', 'control', 'repair'] as const;
 export type BenchPart = (typeof known)[number];
 
 /** targets: what the targets compare, and nothing else. */
@@ -18,7 +18,8 @@ export interface Arguments {
   readonly only: readonly string[];
 }
 
-const usage = 'use [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale] [control]';
+const usage =
+  'use [--quick | --targets] [--profile] [--only CONTENDER]... [micro] [net] [scale] [control] [repair]';
 
 export function argumentsOf(argv: readonly string[], contenders: readonly string[]): Arguments {
   const { values, positionals } = parse(argv);

@@ -4,6 +4,7 @@ import type { Length } from './arguments.ts';
 import type { RoundResult } from '../net/rounds.ts';
 import type { Control } from '../control/control.ts';
 import type { ProfilePass } from '../profile/pass.ts';
+import type { Repair } from '../repair/repair.ts';
 import type { Scale } from '../scale/scale.ts';
 import type { Machine } from './machine.ts';
 import type { MicroResult } from './suite.ts';
@@ -19,10 +20,12 @@ export interface BenchResult {
   readonly net?: NetResult;
   readonly scale?: Scale;
   readonly control?: Control;
+  readonly repair?: Repair;
   readonly profile?: ProfilePass;
   /** Of every run that has network results. */
   readonly targets?: readonly Judgement[];
   readonly controlTargets?: readonly Judgement[];
+  readonly repairTargets?: readonly Judgement[];
   /** What makes the run worthless: corrupted payload, losses without a counter, contenders that did not run. */
   readonly faults: readonly string[];
 }

@@ -7,6 +7,7 @@ import type { Footprint } from '../control/memory.ts';
 import { cellOf, metrics, ratioOf, reference, rowsOf, total, type Row } from '../net/metrics.ts';
 import type { RoundResult } from '../net/rounds.ts';
 import type { ProfilePass } from '../profile/pass.ts';
+import type { Repair, Repaired } from '../repair/repair.ts';
 import type { Scale } from '../scale/scale.ts';
 import type { BenchResult, NetResult } from './result.ts';
 import { spreadOf } from './statistics.ts';
@@ -16,7 +17,7 @@ import type { Grid } from './table.ts';
 import { summary, verdictGrid, type Judgement } from './verdict.ts';
 
 /** Parts of the document; each has its pair of markers there. */
-export const parts = ['targets', 'network', 'scale', 'control', 'profile', 'micro'] as const;
+export const parts = ['targets', 'network', 'scale', 'control', 'repair', 'profile', 'micro'] as const;
 export type Part = (typeof parts)[number];
 
 export interface Section {
@@ -28,7 +29,7 @@ export interface Section {
 
 /** `mark` makes words stand out. */
 export function sectionsOf(result: BenchResult, mark: (text: string) => string): readonly Section[] {
-  const { targets, net, scale, control, controlTargets, profile, micro } = result;
+  const { targets, net, scale, control, controlTargets, repair, repairTargets, profile, micro } = result;
   const sections: Section[] = [];
   if (targets !== undefined) {
     const lines = [summary(targets)];
@@ -37,6 +38,7 @@ export function sectionsOf(result: BenchResult, mark: (text: string) => string):
   if (net !== undefined) sections.push(...networkSections(net));
   if (scale !== undefined) sections.push(scaleSection(scale));
   if (control !== undefined) sections.push(...controlSections(control, controlTargets ?? [], mark));
+  if (repair !== undefined) sections.push(...repairSections(repair, repairTargets ?? [], mark));
   if (profile !== undefined) sections.push(...profileSections(profile));
   if (micro !== undefined) sections.push(microSection(micro));
   return sections;
@@ -213,6 +215,36 @@ function memorySection({ parts: byKind }: Footprint): Section {
     .toSorted(([, a], [, b]) => b - a)
     .map(([name, bytes]) => [name, `${(bytes / 1e6).toFixed(1)} MB`]);
   return { part: 'control', title: 'Memory', grid: { head: ['resident', ''], rows }, lines: [] };
+}
+
+function repairSections(
+  { seed, numbers, kinds, suites, missing }: Repair,
+  judgements: readonly Judgement[],
+  mark: (text: string) => string,
+): readonly Section[] {
+  const part = 'repair';
+  const gridOf = (rows: readonly Repaired[]): Grid => ({
+    head: ['', 'count', 'p50\nms', 'p99\nms', 'longest\nms'],
+    rows: rows.map(({ name, count, ...times }) => [
+      name,
+      `${count}`,
+      ...[times.p50Ms, times.p99Ms, times.maxMs].map((ms) => ms.toFixed(0)),
+    ]),
+  });
+  const [p50, longest] = [numbers['repair.p50Ms'], numbers['repair.maxMs']].map((values) =>
+    values?.[0]?.toFixed(0),
+  );
+  const left = Object.entries(missing).map(([suite, reason]) => `Left out: ${suite} (${reason}).`);
+  return [
+    { part, title: 'What others break', grid: verdictGrid(judgements, mark), lines: [] },
+    { part, title: 'By suite', grid: gridOf(suites), lines: left },
+    {
+      part,
+      title: 'By kind',
+      grid: gridOf(kinds),
+      lines: [`Seed ${seed}; of all, p50 ${p50 ?? '?'} ms, longest ${longest ?? '?'} ms.`],
+    },
+  ];
 }
 
 function profileSections(pass: ProfilePass): readonly Section[] {
