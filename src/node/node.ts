@@ -77,6 +77,7 @@ export class Node {
       };
       const node = new Node(await makeParts(options, undo, callbacks, signal));
       await node.#begin(signal);
+      node.#parts.reconciler.keep();
       ready.node = node;
       return node;
     } catch (error) {

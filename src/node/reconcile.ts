@@ -43,6 +43,8 @@ interface Device {
   mtu: number | undefined;
   /** The routes that had been put in order, by destination: the gateway. */
   routes: ReadonlyMap<string, string | undefined>;
+  /** It was not there before; a start that fails leaves none of these. */
+  made: boolean;
   /** Why the last call could not make it, or set it up. */
   failure: KerseyError | undefined;
 }
@@ -51,6 +53,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #devices = new Map<string, Device>();
   readonly #underlay: UnderlayRoutes;
+  #kept = false;
   readonly #repairs = Object.fromEntries(repairKinds.map((kind) => [kind, 0])) as Record<RepairKind, number>;
 
   constructor(options: ReconcilerOptions) {
@@ -80,9 +83,20 @@ export class Reconciler {
       : { kind: 'failed', reason: failure.message };
   }
 
-  /** Has the device exist with exactly this configuration; nothing more. @throws KerseyError */
+  /**
+   * Has the device exist with exactly this configuration, and up where the kernel makes it, because only then the kernel
+   * asks for its port; nothing more. @throws KerseyError
+   */
   ensureDevice(plan: DevicePlan): void {
-    this.#device(plan).driver.ensure(plan);
+    const device = this.#device(plan);
+    device.made ||= this.#options.netlink.link(plan.name) === undefined;
+    const link = device.driver.ensure(plan);
+    if (plan.kind !== 'engine') this.#setUp(device, plan, link, false);
+  }
+
+  /** The node has started: what it has made may outlive it. */
+  keep(): void {
+    this.#kept = true;
   }
 
   /** @returns what could not be done */
@@ -108,9 +122,15 @@ export class Reconciler {
     return problems;
   }
 
-  /** Ends what cannot go on without this process. Kernel devices and routes stay, and packets go on flowing. */
+  /**
+   * Ends what cannot go on without this process. Kernel devices and routes stay, and packets go on flowing; but what a
+   * start has made that came to nothing is removed.
+   */
   close(): void {
-    for (const { driver } of this.#devices.values()) driver.close();
+    for (const { driver, made } of this.#devices.values()) {
+      if (this.#kept || !made) driver.close();
+      else driver.remove();
+    }
     this.#devices.clear();
   }
 
@@ -121,7 +141,7 @@ export class Reconciler {
     present?.driver.remove();
     const driver = this.#options.makeDriver(plan.kind, this.#repaired.bind(this));
     const device: Device = {
-      ...{ driver, index: undefined, mtu: undefined },
+      ...{ driver, index: undefined, mtu: undefined, made: false },
       ...{ routes: new Map(), failure: undefined },
     };
     this.#devices.set(plan.name, device);
@@ -143,15 +163,10 @@ export class Reconciler {
     // A new device has nothing yet that could be repaired.
     const settled = device.index === link.index;
     if (!settled) device.routes = new Map();
-    // Before the device is up, so that it sends nothing that it need not.
-    if (!link.up) {
-      quietDevice(link.name);
-      if (plan.family === 6) enableIpv6(link.name);
-    }
     // The engine knows its peers before the first packet comes; the kernel takes them only for a device that is up.
     const problems: KerseyError[] = [];
     if (plan.kind === 'engine') problems.push(...device.driver.applyPeers(plan, link));
-    this.#applyLink(plan, link, settled, device);
+    this.#setUp(device, plan, link, settled);
     if (plan.kind !== 'engine') problems.push(...device.driver.applyPeers(plan, link));
     this.#applyAddresses(plan, link, settled);
     device.index = link.index;
@@ -161,8 +176,13 @@ export class Reconciler {
     return problems;
   }
 
-  #applyLink(plan: DevicePlan, link: Link, settled: boolean, { driver, mtu: before }: Device): void {
+  #setUp({ driver, mtu: before }: Device, plan: DevicePlan, link: Link, settled: boolean): void {
     const { mtu, txQueueLen } = plan;
+    // Before the device is up, so that it sends nothing that it need not.
+    if (!link.up) {
+      quietDevice(link.name);
+      if (plan.family === 6) enableIpv6(link.name);
+    }
     const change: LinkChange = {
       ...(link.mtu !== mtu && { mtu }),
       ...(txQueueLen !== undefined && link.txQueueLen !== txQueueLen && { txQueueLen }),

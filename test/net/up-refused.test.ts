@@ -8,6 +8,7 @@ import { run } from '../../src/lab/command.ts';
 import type { RunResult } from '../../src/lab/command.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
 import type { Host } from '../../src/lab/host.ts';
+import { probeKernelVxlan } from '../../src/lab/kernel-vxlan.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { Daemon, kersey } from '../lib/daemon.ts';
 import { skipUnlessInstalled, skipUnlessRoot, skipUnlessTun } from '../lib/requirements.ts';
@@ -48,6 +49,7 @@ async function refused(
     readonly more?: readonly string[];
     readonly before?: readonly string[];
     readonly iface?: string;
+    readonly dataplane?: 'engine' | 'kernel';
   } = {},
 ): Promise<void> {
   const h1 = lab.host('h1');
@@ -56,6 +58,7 @@ async function refused(
   const text = existsSync(store) ? readFileSync(store, 'utf8') : undefined;
   const up = ['up', '--store', `file:${store}`, '--iface', options.iface ?? 'eth0', ...(options.more ?? [])];
   const files = ['--run-dir', runDir, '--subnet-file', subnetFile];
+  if (options.dataplane !== undefined) files.push('--dataplane', options.dataplane);
   const result: RunResult = await h1.exec([...(options.before ?? []), ...kersey, ...up, ...files], {
     anyExit: true,
   });
@@ -80,8 +83,8 @@ t.test('the store', { skip }, async (t) => {
     ['contradictory', { config: { ...good.config, SubnetLen: 8 } }, /CONFIG_INVALID: .*config\.SubnetLen/],
     [
       'another backend',
-      { config: { ...good.config, Backend: { Type: 'ipip' } } },
-      /BACKEND_UNSUPPORTED: .*ipip/,
+      { config: { ...good.config, Backend: { Type: 'ipsec' } } },
+      /BACKEND_UNSUPPORTED: .*ipsec/,
     ],
     [
       'overlapping leases',
@@ -103,37 +106,48 @@ t.test('the store', { skip }, async (t) => {
   await refused(t, { ...w, store: `${w.store}.nowhere` }, /STORE_MISSING: .*network\.json\.nowhere/);
 });
 
-t.test('the host', { skip }, async (t) => {
+for (const dataplane of ['engine', 'kernel'] as const) {
+  t.test(`the host, on the ${dataplane}`, { skip }, async (t) => {
+    const w = await world(t);
+    const h1 = w.lab.host('h1');
+    const lacks = dataplane === 'kernel' ? await probeKernelVxlan(h1) : undefined;
+    if (lacks !== undefined) {
+      t.pass('nothing to refuse', { skip: `no kernel vxlan: ${lacks}` });
+      return;
+    }
+    await refused(
+      t,
+      w,
+      /IFACE_NOT_FOUND: no interface fits --iface eth7; choose one of eth0 \(192\.168\.78\.1\)/,
+      { iface: 'eth7', dataplane },
+    );
+
+    await h1.ip('tuntap add dev flannel.1 mode tun');
+    await refused(t, w, /DEVICE_TAKEN: .*flannel\.1/, { dataplane });
+    await h1.ip('link delete flannel.1');
+
+    const holder = h1.spawn([
+      process.execPath,
+      '-e',
+      "require('node:dgram').createSocket('udp4').bind(8472, () => console.log('bound'))",
+    ]);
+    await awaitCondition('the port to be taken', () => holder.stdout.includes('bound'));
+    await refused(t, w, /PORT_IN_USE: .*8472/, { dataplane });
+    await holder.stop();
+
+    await h1.ip('link set eth0 mtu 600');
+    await refused(t, w, /MTU_TOO_SMALL: the MTU of the interface eth0 is 600/, { dataplane });
+    await h1.ip('link set eth0 mtu 1500');
+
+    await h1.ip('address add 10.5.3.3/24 dev eth0');
+    await refused(t, w, /SUBNET_OVERLAP: .*10\.5\.3\.3 of eth0/, { iface: '10.5.3.3', dataplane });
+    await h1.ip('address delete 10.5.3.3/24 dev eth0');
+  });
+}
+
+t.test('a public address that is not here', { skip }, async (t) => {
   const w = await world(t);
   const h1 = w.lab.host('h1');
-  await refused(
-    t,
-    w,
-    /IFACE_NOT_FOUND: no interface fits --iface eth7; choose one of eth0 \(192\.168\.78\.1\)/,
-    { iface: 'eth7' },
-  );
-
-  await h1.ip('tuntap add dev flannel.1 mode tun');
-  await refused(t, w, /DEVICE_TAKEN: .*flannel\.1/);
-  await h1.ip('link delete flannel.1');
-
-  const holder = h1.spawn([
-    process.execPath,
-    '-e',
-    "require('node:dgram').createSocket('udp4').bind(8472, () => console.log('bound'))",
-  ]);
-  await awaitCondition('the port to be taken', () => holder.stdout.includes('bound'));
-  await refused(t, w, /PORT_IN_USE: .*8472/);
-  await holder.stop();
-
-  await h1.ip('link set eth0 mtu 600');
-  await refused(t, w, /MTU_TOO_SMALL: the MTU of the interface eth0 is 600/);
-  await h1.ip('link set eth0 mtu 1500');
-
-  await h1.ip('address add 10.5.3.3/24 dev eth0');
-  await refused(t, w, /SUBNET_OVERLAP: .*10\.5\.3\.3 of eth0/, { iface: '10.5.3.3' });
-  await h1.ip('address delete 10.5.3.3/24 dev eth0');
-
   const elsewhere = ['--public-ip', '203.0.113.9'];
   const alone = [
     'ip',
@@ -155,7 +169,10 @@ t.test('the host', { skip }, async (t) => {
 t.test('no /dev/net/tun', { skip: skip || skipUnlessInstalled('unshare') }, async (t) => {
   const w = await world(t);
   const hide = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh'];
-  await refused(t, w, /TUN_MISSING: \/dev\/net\/tun .*; .*modprobe tun/, { before: hide });
+  await refused(t, w, /TUN_MISSING: \/dev\/net\/tun .*; .*modprobe tun/, {
+    before: hide,
+    dataplane: 'engine',
+  });
 });
 
 t.test('no permission', { skip: skip || skipUnlessInstalled('setpriv') }, async (t) => {

@@ -100,7 +100,10 @@ t.test('config get: as it stands, and normalised', async (t) => {
     SubnetLen: 24,
     SubnetMin: '10.5.1.0',
     SubnetMax: '10.5.255.0',
-    Backend: { Type: 'vxlan', VNI: 3, Port: 8472 },
+    Backend: {
+      ...{ Type: 'vxlan', VNI: 3, Port: 8472 },
+      ...{ DirectRouting: false, GBP: false, Learning: false },
+    },
   });
   writeFileSync(w.file, JSON.stringify({ config: { Network: 'x' } }));
   t.same(JSON.parse((await w.kersey('config', 'get')).stdout), { Network: 'x' }, 'also what is wrong');
@@ -132,7 +135,7 @@ t.test('config set: checked first, by key and rule', async (t) => {
       '{"Network":"10.5.0.0/16","Network":"10.6.0.0/16","Backend":{"Type":"vxlan"}}',
       /config\.Network is there twice/,
     ],
-    ['{"Network":"10.5.0.0/16"}', /BACKEND_UNSUPPORTED: .*config\.Backend is missing/],
+    ['{"Network":"10.5.0.0/16","Backend":{}}', /BACKEND_UNSUPPORTED: .*config\.Backend\.Type is missing/],
     ['[]', /config is \[\], not an object/],
   ];
   for (const [text, message] of wrong) {

@@ -240,7 +240,11 @@ void t.test('what cannot be used is refused, and left as it is', async (t) => {
       'CONFIG_INVALID',
       'FILE: config.SubnetLen is 99, not a whole number from 0 to 30',
     ],
-    [{ config: { Network: '10.5.0.0/16' } }, 'BACKEND_UNSUPPORTED', /^FILE: config\.Backend is missing/],
+    [
+      { config: { Network: '10.5.0.0/16', Backend: {} } },
+      'BACKEND_UNSUPPORTED',
+      /^FILE: config\.Backend\.Type is missing/,
+    ],
     [
       { config, leases: { '10.5.1.0-24': lease, '10.5.0.0-22': lease } },
       'SUBNET_OVERLAP',
