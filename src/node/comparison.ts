@@ -7,6 +7,8 @@ import type { Backend, HostFacts } from '../backend/backend.ts';
 import { isOwn } from '../backend/peers.ts';
 import type { Plan } from '../backend/plan.ts';
 import { KerseyError } from '../errors.ts';
+import type { Address } from '../netlink/address.ts';
+import type { Link } from '../netlink/link.ts';
 import type { Lease } from '../store/lease.ts';
 import type { StoreEvent } from '../store/subnet-manager.ts';
 import { chooseDataplane } from './dataplane.ts';
@@ -147,7 +149,12 @@ export class Comparison {
       }
     };
     step(() => {
-      this.#observe(warnings);
+      const [links, addresses] = [netlink.links(), netlink.addresses()];
+      this.#observe(links, addresses, warnings);
+      const seen = { choice: this.#choice, backend: this.#backend, facts: this.#facts, links, addresses };
+      const overlaps = findOverlaps(overlapInput({ config, netlink, ...seen }, this.#own, this.#leases));
+      others.push(...overlaps.problems);
+      warnings.push(...overlaps.warnings);
     });
     step(() => {
       this.#judgeStore(others, warnings);
@@ -156,12 +163,6 @@ export class Comparison {
       this.#makePlan();
     });
     if (options.moved !== undefined) warnings.push(options.moved);
-    step(() => {
-      const known = { config, choice: this.#choice, backend: this.#backend, netlink, facts: this.#facts };
-      const overlaps = findOverlaps(overlapInput(known, this.#own, this.#leases));
-      others.push(...overlaps.problems);
-      warnings.push(...overlaps.warnings);
-    });
     // When no plan could be made up, the last one stays in force.
     const plan = this.#plan;
     if (plan !== undefined) {
@@ -300,10 +301,8 @@ export class Comparison {
   }
 
   /** Brings underlay and facts up to date. */
-  #observe(warnings: string[]): void {
+  #observe(links: readonly Link[], addresses: readonly Address[], warnings: string[]): void {
     const { netlink, underlay, options } = this.#parts;
-    const links = netlink.links();
-    const addresses = netlink.addresses();
     const before = underlay.current;
     warnings.push(...underlay.follow(links, addresses));
     const { link, why, ipv4, ipv6 } = underlay.current;

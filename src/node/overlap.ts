@@ -166,19 +166,19 @@ function foreignRoutes(
   { routes, ownDevices, ownProtocol, adoptable }: OverlapInput,
   nameOf: ReadonlyMap<number, string>,
 ): readonly ForeignRoute[] {
-  return routes
-    .filter((route) => route.family === family && route.table === RT_TABLE.MAIN)
-    .map((route) => ({
-      route,
-      cidr: parseCidr(route.dst),
-      device: route.device === undefined ? undefined : nameOf.get(route.device),
-    }))
-    .filter(({ route, device }) => {
-      if (route.protocol === ownProtocol) return false;
-      if (device !== undefined && ownDevices.includes(device)) return false;
-      return adoptable?.(route, device) !== true;
-    })
-    .sort((a, b) => compareCidr(a.cidr, b.cidr) || a.route.metric - b.route.metric);
+  return (
+    routes
+      .filter((route) => route.family === family && route.table === RT_TABLE.MAIN)
+      .map((route) => ({ route, device: route.device === undefined ? undefined : nameOf.get(route.device) }))
+      .filter(({ route, device }) => {
+        if (route.protocol === ownProtocol) return false;
+        if (device !== undefined && ownDevices.includes(device)) return false;
+        return adoptable?.(route, device) !== true;
+      })
+      // Only now: of a node with many peers nearly all routes are its own.
+      .map(({ route, device }) => ({ route, device, cidr: parseCidr(route.dst) }))
+      .sort((a, b) => compareCidr(a.cidr, b.cidr) || a.route.metric - b.route.metric)
+  );
 }
 
 function isConnected({ via, device, type }: Route): boolean {

@@ -1,10 +1,9 @@
 // What a node is made of, in the order in which it is made. What a start that fails had made is undone, last first.
 
-import type { Backend, HostFacts } from '../backend/backend.ts';
+import type { Backend, EngineOptions, HostFacts } from '../backend/backend.ts';
 import { prepareBackend } from '../backend/open.ts';
 import type { BackendMaker } from '../backend/open.ts';
 import { enabledFamilies } from '../backend/overlay.ts';
-import type { EngineOptions } from '../backend/backend.ts';
 import type { NetworkConfig } from '../config/network.ts';
 import type { FirewallKeeper } from '../firewall/keeper.ts';
 import { Netlink } from '../netlink/client.ts';
@@ -92,8 +91,9 @@ export async function makeParts(
   const choice = chooseDataplane(options.dataplane, config, netlink);
   const makeBackend = await prepareBackend(config, signal);
   const backend = makeBackend(backendContext(options, config, choice, underlay));
-  const facts = hostFacts(underlay.current, netlink.links(), netlink.addresses(), backend.deviceNames);
-  const fits = { config, choice, backend, netlink, facts };
+  const [links, addresses] = [netlink.links(), netlink.addresses()];
+  const facts = hostFacts(underlay.current, links, addresses, backend.deviceNames);
+  const fits = { config, choice, backend, netlink, facts, links, addresses };
   assertNetworkFits(overlapInput(fits));
   signal.throwIfAborted();
 

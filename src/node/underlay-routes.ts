@@ -46,8 +46,7 @@ export class UnderlayRoutes {
     const present = new Set<string>();
     const operations: RouteOperation[] = [];
     for (const family of [4, 6] as const) {
-      for (const route of this.#netlink.routes(family)) {
-        if (route.protocol !== KERSEY_RTPROT) continue;
+      for (const route of this.#netlink.routes(family, undefined, KERSEY_RTPROT)) {
         const wish = wanted.get(keyOf(route));
         if (wish !== undefined && isAsWished(route, wish)) {
           present.add(keyOf(route));

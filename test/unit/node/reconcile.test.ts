@@ -133,9 +133,12 @@ class FakeHost implements NetlinkFace {
     this.addressTexts.delete(text);
   }
 
-  routes(family: Family, device?: DeviceRef): readonly Route[] {
+  routes(family: Family, device?: DeviceRef, protocol?: number): readonly Route[] {
     return [...this.routeTable.values()].filter(
-      (route) => route.family === family && (device === undefined || route.device === device.index),
+      (route) =>
+        route.family === family &&
+        (device === undefined || route.device === device.index) &&
+        (protocol === undefined || route.protocol === protocol),
     );
   }
 
