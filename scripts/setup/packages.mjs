@@ -52,6 +52,7 @@ export const SYSTEM_PACKAGES = [
   { name: 'llvm', use: 'names functions in sanitizer reports', purpose: 'fuzz', present: hasSymbolizer },
   { name: 'tshark', use: 'judges packets', purpose: 'test', present: () => program('tshark') },
   { name: 'nftables', use: 'loses packets', purpose: 'test', present: () => program('nft') },
+  { name: 'iptables', use: 'is the other firewall', purpose: 'test', present: () => program('iptables') },
   { name: 'tcpdump', use: 'captures packets', purpose: 'test', present: () => program('tcpdump') },
   {
     name: 'strace',

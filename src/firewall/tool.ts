@@ -30,11 +30,11 @@ export function runTool(
   const [file = '', ...rest] = argv;
   return new Promise((resolve, reject) => {
     const child = spawn(file, rest, {
-      env: environment(),
-      timeout: patience,
-      killSignal: 'SIGKILL',
+      ...{ env: environment(), killSignal: 'SIGKILL' },
       ...(signal !== undefined && { signal }),
     });
+    // Not spawn's own `timeout`: Node 20 leaves that timer running, and the process with it, when a program is missing.
+    const timer = setTimeout(() => child.kill('SIGKILL'), patience);
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
@@ -47,9 +47,11 @@ export function runTool(
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
     child.on('error', (cause) => {
+      clearTimeout(timer);
       reject(failedToRun(file, cause));
     });
     child.on('close', (code, endedBy) => {
+      clearTimeout(timer);
       if (code !== null) resolve({ stdout, stderr, code });
       else {
         const message = `'${argv.join(' ')}' was ended by ${String(endedBy)}; it is given ${patience / 1000} s`;
