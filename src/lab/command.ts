@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { KerseyError } from '../errors.ts';
 import { atExit } from './exit.ts';
+import { killSync } from './kill.ts';
 
 export interface RunOptions {
   readonly input?: string;
@@ -75,7 +76,7 @@ export class Background {
     this.argv = argv;
     this.#child = spawn(file, rest, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
     this.#forget = atExit(() => {
-      this.kill('SIGKILL');
+      if (this.running && this.#child.pid !== undefined) killSync([-this.#child.pid]);
     });
     // A program may end without reading its input.
     this.#child.stdin?.on('error', () => undefined);

@@ -4,6 +4,9 @@
 // the process exits and, for a lab that asks for it, on SIGINT, SIGTERM and SIGHUP. A program that deals with these
 // signals itself (as `kersey demo` does, to clean up in the right order) does not ask. SIGKILL cannot be caught; what
 // it leaves is found later by name, see sweep.ts.
+//
+// The latest goes first, as what is made later stands on what was there: a program that is still making namespaces ends
+// before the namespaces are removed.
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -43,7 +46,7 @@ function onSignal(signal: NodeJS.Signals): void {
 }
 
 function runAll(): void {
-  for (const entry of cleanups) {
+  for (const entry of [...cleanups].reverse()) {
     try {
       entry.run();
     } catch {

@@ -1,13 +1,14 @@
 // Removing what labs of killed processes left behind.
 //
 // Every namespace a lab makes is called `ky-<pid>-<random>-<host>`, its directory alike. What belongs to a process that
-// is gone belongs to nobody: programs in such a namespace are ended, the namespace and the directory deleted. A pid that was given to another process keeps its leftovers until
-// that process ends too.
+// is gone belongs to nobody: programs in such a namespace are ended, the namespace and the directory deleted. A pid that
+// was given to another process keeps its leftovers until that process ends too.
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { killSync } from './kill.ts';
 
 const namespaceDirectory = '/run/netns';
 const pattern = /^ky-(\d+)-[0-9a-z]+-/;
@@ -17,19 +18,13 @@ export function deleteNamespaceSync(netns: string): void {
   const pids = spawnSync('ip', ['netns', 'pids', netns], { encoding: 'utf8' });
   // Without `ip` there is no output, and nothing that could have made the namespace either.
   if (pids.error !== undefined) return;
-  for (const word of pids.stdout.split(/\s+/)) {
-    const pid = Number(word);
-    if (pid > 1 && pid !== process.pid) killQuietly(pid);
-  }
+  killSync(
+    pids.stdout
+      .split(/\s+/)
+      .map(Number)
+      .filter((pid) => pid > 1 && pid !== process.pid),
+  );
   spawnSync('ip', ['netns', 'delete', netns], { stdio: 'ignore' });
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // Already gone.
-  }
 }
 
 /** Deletes what labs left whose process no longer runs; answers with the names of the namespaces. */

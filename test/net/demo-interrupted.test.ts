@@ -31,9 +31,12 @@ for (const [delay, signal] of [
 }
 
 t.test('SIGTERM while traffic is measured', { skip }, async (t) => {
+  let measured = false;
   const run = await runKersey(['demo'], {
     onStderr: (text, kill) => {
-      if (/h1 .* -> h2 .* Gbit/.test(text)) setTimeout(kill, 1500, 'SIGTERM');
+      if (measured || !/h1 .* -> h2 .* Gbit/.test(text)) return;
+      measured = true;
+      setTimeout(kill, 1500, 'SIGTERM');
     },
   });
   t.equal(run.signal, 'SIGTERM');
@@ -41,9 +44,11 @@ t.test('SIGTERM while traffic is measured', { skip }, async (t) => {
 });
 
 t.test('a second SIGINT does not wait for anything', { skip }, async (t) => {
+  let joining = false;
   const run = await runKersey(['demo'], {
     onStderr: (text, kill) => {
-      if (!text.includes('joining')) return;
+      if (joining || !text.includes('joining')) return;
+      joining = true;
       kill('SIGINT');
       setTimeout(kill, 20, 'SIGINT');
     },
