@@ -22,7 +22,8 @@ function addressBytes(text: string): Buffer {
   return Buffer.from(value.toString(16).padStart(family === 4 ? 8 : 32, '0'), 'hex');
 }
 
-function sum16(...parts: readonly Buffer[]): number {
+/** The sum of all 16-bit words in one's complement; every part but the last is of even length. */
+export function sum16(...parts: readonly Buffer[]): number {
   let sum = 0;
   for (const part of parts) {
     for (let i = 0; i < part.length; i += 2) sum += (part[i] ?? 0) * 256 + (part[i + 1] ?? 0);
