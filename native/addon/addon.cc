@@ -367,7 +367,7 @@ void engine_close(const CallbackInfo &info) {
 Value probe(const CallbackInfo &info) {
     Env env = info.Env();
     ky_probe p;
-    int err = ky_probe_run(&p);
+    int err = ky_probe_run(&p, true);
     if (err != 0) {
         throw_errno(env, "thread", err);
         return env.Undefined();

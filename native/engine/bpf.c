@@ -69,11 +69,11 @@ int ky_bpf_map(enum bpf_map_type type, uint32_t key, uint32_t value, uint32_t en
     return bpf(BPF_MAP_CREATE, &attr);
 }
 
-int ky_bpf_attach_ingress(int program_fd, unsigned ifindex) {
+int ky_bpf_attach(int program_fd, unsigned ifindex, int where) {
     union bpf_attr attr = {0};
     attr.link_create.prog_fd = (uint32_t)program_fd;
     attr.link_create.target_ifindex = ifindex;
-    attr.link_create.attach_type = KY_TCX_INGRESS;
+    attr.link_create.attach_type = (uint32_t)where;
     return bpf(BPF_LINK_CREATE, &attr);
 }
 

@@ -14,11 +14,13 @@
     X(tx_syscalls, "system calls made to send them")                                               \
     X(tx_injected, "superpackets that left whole, by tunnel-gso")                                  \
     X(tx_inject_fallbacks, "superpackets that tunnel-gso refused and that left as runs")           \
+    X(tx_offloaded, "packets and superpackets that left by flow-offload, not read from the TUN")   \
     X(tx_gso_fallbacks, "runs sent one datagram at a time after UDP_SEGMENT failed")               \
     X(rx_packets, "inner packets received")                                                        \
     X(rx_bytes, "bytes of inner packets received")                                                 \
     X(rx_datagrams, "receives taken from the kernel; a UDP_GRO train is one")                      \
     X(rx_ring, "of these, by the receive ring")                                                    \
+    X(rx_offloaded, "acknowledgements that came in by flow-offload, not written to the TUN")       \
     X(rx_syscalls, "system calls made to receive them")                                            \
     X(rx_superpackets, "whole superpackets received from a kernel VXLAN peer on a virtual link")   \
     X(rx_partial, "packets that arrived with their checksum left to be filled in")                 \

@@ -80,6 +80,8 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
         if (too_big(e, pkt, in, ky_gso_len(&gso, 0)))
             return KY_DROP_TX_TOO_BIG;
         ky_add(&e->counters->tx_superpackets, 1);
+        if (e->flows != NULL)
+            ky_flows_sending(e->flows, peers, pkt, in, peer, port);
         if (e->inject != NULL && gso.count > 1 && inject(e, peer, in, vnet, pkt, port)) {
             count_sent(e, peer, gso.count, gso.payload + (uint64_t)gso.count * gso.hdr);
             return KY_DROP_NONE;
@@ -94,6 +96,8 @@ enum ky_drop ky_encap_packet(struct ky_encap *e, const struct ky_peers *peers,
     if ((vnet->flags & KY_VNET_NEEDS_CSUM) &&
         (vnet->csum_start < in->l4 || ky_checksum_complete(pkt, in->len, vnet) != 0))
         return KY_DROP_TX_BAD_OFFLOAD;
+    if (e->flows != NULL)
+        ky_flows_sending(e->flows, peers, pkt, in, peer, port);
     memcpy(reserve(e, peer, in, port, in->len), pkt, in->len);
     count_sent(e, peer, 1, in->len);
     return KY_DROP_NONE;

@@ -2,6 +2,7 @@
 #ifndef KY_ENCAP_H
 #define KY_ENCAP_H
 
+#include "flows.h"
 #include "inject.h"
 #include "inner.h"
 #include "peers.h"
@@ -16,6 +17,7 @@ struct ky_encap {
     uint8_t ports; // size of the bank of source ports
     struct ky_runs runs;
     struct ky_inject *inject; // NULL: superpackets leave as runs
+    struct ky_flows *flows;   // NULL: every packet of a flow comes here
     struct ky_counters *counters;
     struct ky_peer_counters *peer_counters; // indexed by ky_peer.slot
 };

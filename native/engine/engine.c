@@ -136,6 +136,28 @@ static void open_inject(struct ky_engine *e, struct ky_worker *w) {
     w->sender.encap.inject = &w->inject;
 }
 
+// Past that one, for flows that have been seen; by its device routes are looked up.
+static void open_flows(struct ky_engine *e, struct ky_worker *w) {
+    if (w->sender.encap.inject == NULL) {
+        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "needs tunnel-gso");
+        return;
+    }
+    const struct ky_engine_config *c = &e->config;
+    struct ky_flows_config config = {.ifindex = if_nametoindex(c->device),
+                                     .forwarder = w->inject.ifindex,
+                                     .local = c->local,
+                                     .mtu = c->mtu,
+                                     .port = c->port,
+                                     .source_ports = w->udp.send_port,
+                                     .peers = SLOTS};
+    const char *step;
+    int err = ky_flows_open(&w->flows, &config, &step);
+    if (err == 0)
+        w->sender.encap.flows = &w->flows;
+    else
+        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "%s: %s", step, strerrorname_np(-err));
+}
+
 // Another shortcut: where it is not to be had, the socket serves.
 static void open_ring(struct ky_engine *e, struct ky_worker *w) {
     const struct ky_engine_config *c = &e->config;
@@ -143,13 +165,35 @@ static void open_ring(struct ky_engine *e, struct ky_worker *w) {
     struct ky_ring_filter filter = {.ifindex = if_nametoindex(e->underlay),
                                     .local = c->local,
                                     .port = c->port,
-                                    .largest = outer + KY_ENCAP_LEN + c->mtu};
+                                    .largest = outer + KY_ENCAP_LEN + c->mtu,
+                                    .flows = w->sender.encap.flows};
     const char *step;
     int err = ky_ring_open(&w->ring, &filter, &step);
     if (err == 0)
         w->receiver.ring = &w->ring;
     else
         switch_off(e, KY_FEATURE_RECEIVE_RING, "%s: %s", step, strerrorname_np(-err));
+}
+
+// As BBR is: it sizes its window by the shortest round trip, which offload makes shorter. Where acknowledgements
+// go on waiting for a thread that is slower than no offload (docs/adr/0015-flow-offload.md).
+static bool paced_by_round_trips(void) {
+    char name[16] = "";
+    FILE *f = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "re");
+    if (f == NULL)
+        return false;
+    (void)!fgets(name, sizeof name, f);
+    fclose(f);
+    return strncmp(name, "bbr", 3) == 0;
+}
+
+static void judge_flows(struct ky_engine *e, struct ky_worker *w) {
+    if (w->sender.encap.flows == NULL || w->receiver.ring != NULL || !paced_by_round_trips())
+        return;
+    w->sender.encap.flows = NULL;
+    ky_flows_close(&w->flows);
+    switch_off(e, KY_FEATURE_FLOW_OFFLOAD,
+               "needs receive-ring where net.ipv4.tcp_congestion_control is bbr");
 }
 
 // Two shortcuts do not serve flannel's udp wire: injection writes VXLAN headers, and the ring's memory is
@@ -162,6 +206,17 @@ static void judge_wire(struct ky_engine *e) {
     if (on(e, KY_FEATURE_RECEIVE_RING))
         switch_off(e, KY_FEATURE_RECEIVE_RING,
                    "the TTL must change on flannel's udp wire, the ring is read-only");
+}
+
+// Why no flow is offloaded, whatever the kernel can do; NULL when some may be.
+static const char *offload_obstacle(const struct ky_engine_config *c) {
+    if ((c->disable >> KY_FEATURE_FLOW_OFFLOAD & 1) != 0)
+        return "switched off by option";
+    if (!ky_ip_is4(c->local))
+        return "serves an IPv4 underlay";
+    if (c->workers > 1)
+        return "serves one worker, there are more";
+    return NULL;
 }
 
 // Injection pays where the underlay segments tunnels (inject.h); the ring has one reader.
@@ -209,8 +264,11 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
         return ky_fail(fault, "memory", err);
     if (on(e, KY_FEATURE_TUNNEL_GSO))
         open_inject(e, w);
+    if (on(e, KY_FEATURE_FLOW_OFFLOAD))
+        open_flows(e, w);
     if (on(e, KY_FEATURE_RECEIVE_RING))
         open_ring(e, w);
+    judge_flows(e, w);
     w->sender.encap.wire = c->wire;
     w->sender.encap.mtu = c->mtu;
     w->sender.encap.ports = udp.ports;
@@ -304,7 +362,8 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
         e->free_slots[e->free_count] = SLOTS - 1 - e->free_count;
         e->free_count++;
     }
-    err = ky_probe_run(&e->probe);
+    const char *obstacle = offload_obstacle(config);
+    err = ky_probe_run(&e->probe, obstacle == NULL);
     if (err != 0) {
         ky_engine_close(e);
         return ky_fail(fault, "thread", err);
@@ -313,6 +372,8 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
     apply_dependencies(e);
     judge_wire(e);
     judge_underlay(e);
+    if (obstacle != NULL)
+        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "%s", obstacle);
     err = open_workers(e, fault);
     if (err != 0) {
         ky_engine_close(e);
@@ -335,6 +396,8 @@ void ky_engine_close(struct ky_engine *e) {
         struct ky_worker *w = &e->worker[i];
         if (w->tun_fd >= 0)
             close(w->tun_fd);
+        if (w->sender.encap.flows != NULL)
+            ky_flows_close(&w->flows);
         if (w->sender.encap.inject != NULL)
             ky_inject_close(&w->inject);
         if (w->receiver.ring != NULL)
@@ -361,6 +424,8 @@ static void clear_slot(struct ky_engine *e, uint32_t slot) {
         memset(&e->worker[i].sender.encap.peer_counters[slot], 0, sizeof(struct ky_peer_counters));
         memset(&e->worker[i].receiver.decap.peer_counters[slot], 0,
                sizeof(struct ky_peer_counters));
+        if (e->worker[i].sender.encap.flows != NULL)
+            ky_flows_clear(&e->worker[i].flows, slot);
     }
 }
 
@@ -410,6 +475,8 @@ int ky_engine_set_peers(struct ky_engine *e, const struct ky_peer_spec *peers, s
         for (unsigned i = 0; i < e->config.workers; i++) {
             ky_reader_wait(&e->worker[i].sender.thread.reader);
             ky_reader_wait(&e->worker[i].receiver.thread.reader);
+            if (e->worker[i].sender.encap.flows != NULL)
+                ky_flows_review(&e->worker[i].flows, next);
         }
         for (size_t i = 0; i < old_count; i++) {
             if (kept[i])
@@ -434,6 +501,16 @@ static void add_counters(struct ky_engine_stats *out, const struct ky_counters *
         out->drops[i] += ky_get(&c->drops[i]);
 }
 
+static void add_offloaded(struct ky_engine_stats *out, const struct ky_flow_totals *c) {
+    out->counters[KY_COUNTER_INDEX_tx_packets] += ky_get(&c->of.sent.packets);
+    out->counters[KY_COUNTER_INDEX_tx_bytes] += ky_get(&c->of.sent.bytes);
+    out->counters[KY_COUNTER_INDEX_tx_offloaded] += ky_get(&c->sends);
+    out->counters[KY_COUNTER_INDEX_rx_packets] += ky_get(&c->of.received.packets);
+    out->counters[KY_COUNTER_INDEX_rx_bytes] += ky_get(&c->of.received.bytes);
+    out->counters[KY_COUNTER_INDEX_rx_offloaded] += ky_get(&c->of.received.packets);
+    out->drops[KY_DROP_TX_SEND_ERROR] += ky_get(&c->lost);
+}
+
 void ky_engine_stats_read(struct ky_engine *e, struct ky_engine_stats *out) {
     memset(out, 0, sizeof *out);
     memcpy(out->features, e->probe.feature, sizeof out->features);
@@ -443,6 +520,8 @@ void ky_engine_stats_read(struct ky_engine *e, struct ky_engine_stats *out) {
         add_counters(out, &w->receiver.counters);
         if (w->sender.encap.inject != NULL)
             out->drops[KY_DROP_TX_NO_ROUTE] += ky_inject_no_route(&w->inject);
+        if (w->sender.encap.flows != NULL)
+            add_offloaded(out, w->flows.totals);
         int err = atomic_load(&w->udp.gso_errno);
         if (err != 0) {
             out->features[KY_FEATURE_UDP_GSO].on = false;
@@ -469,6 +548,13 @@ void ky_engine_peer_stats(const struct ky_engine *e, size_t i, struct ky_peer_st
         const struct ky_peer_counters *rx = &e->worker[w].receiver.decap.peer_counters[p->slot];
         out->tx_packets += ky_get(&tx->packets);
         out->tx_bytes += ky_get(&tx->bytes);
+        if (e->worker[w].sender.encap.flows != NULL) {
+            const struct ky_flow_counters *flows = ky_flows_of(&e->worker[w].flows, p->slot);
+            out->tx_packets += ky_get(&flows->sent.packets);
+            out->tx_bytes += ky_get(&flows->sent.bytes);
+            out->rx_packets += ky_get(&flows->received.packets);
+            out->rx_bytes += ky_get(&flows->received.bytes);
+        }
         out->rx_packets += ky_get(&rx->packets);
         out->rx_bytes += ky_get(&rx->bytes);
     }

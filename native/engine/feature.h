@@ -14,6 +14,9 @@
     X(UDP_GSO, "udp-gso", "UDP_SEGMENT: one send for a run of equal datagrams (Linux 4.18)")       \
     X(UDP_GRO, "udp-gro", "UDP_GRO: one receive for a train of equal datagrams (Linux 5.0)")       \
     X(TUNNEL_GSO, "tunnel-gso", "superpackets leave whole, the kernel segments them (Linux 6.17)") \
+    X(FLOW_OFFLOAD, "flow-offload",                                                                \
+      "TCP flows known to the engine leave without a copy, their acknowledgements come in "        \
+      "without a thread (Linux 6.17)")                                                             \
     X(RECEIVE_RING, "receive-ring", "unmerged datagrams arrive without a system call (Linux 6.6)") \
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \

@@ -43,11 +43,6 @@ _Static_assert(sizeof(struct tunnel_vnet) == 24, "virtio_net_hdr_v1_hash_tunnel"
 
 // ---- the program ----
 
-// r1 = ctx, r2 = offset in the frame, r3 = where on the stack, r4 = length
-#define LOAD_BYTES(from, to, length)                                                               \
-    MOV_REG(1, 6), MOV(2, from), MOV_REG(3, 10), ALU(BPF_ADD, 3, to), MOV(4, length),              \
-        CALL(BPF_FUNC_skb_load_bytes)
-
 // struct bpf_fib_lookup on the stack, at r10 - 64.
 enum {
     FIB = -64,
@@ -178,15 +173,15 @@ int ky_inject_open(struct ky_inject *in, const char *name, struct ky_ip local, c
         in->map_fd = ky_bpf_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint64_t), 1, 0);
         err = in->map_fd < 0 ? in->map_fd : 0;
     }
-    unsigned ifindex = if_nametoindex(name);
+    in->ifindex = if_nametoindex(name);
     if (err == 0) {
         *step = "program";
-        program = load_program(in->map_fd, ifindex, v6);
+        program = load_program(in->map_fd, in->ifindex, v6);
         err = program < 0 ? program : 0;
     }
     if (err == 0) {
         *step = "attach";
-        in->link_fd = ky_bpf_attach_ingress(program, ifindex);
+        in->link_fd = ky_bpf_attach(program, in->ifindex, KY_TCX_INGRESS);
         err = in->link_fd < 0 ? in->link_fd : 0;
     }
     if (program >= 0)

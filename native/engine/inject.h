@@ -30,6 +30,7 @@ struct ky_inject {
     int tap_fd;
     int map_fd;  // one counter: superpackets for which there was no route
     int link_fd; // the program's attachment
+    unsigned ifindex;
     struct ky_ip local;
     const uint16_t *source_ports; // of the bank of sending sockets, so that a flow keeps its port
     uint16_t ip_id;

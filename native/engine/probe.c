@@ -18,6 +18,7 @@
 #include "bytes.h"
 #include "checksum.h"
 #include "inner.h"
+#include "probe_super.h"
 #include "steer.h"
 #include "tun.h"
 #include "vnet.h"
@@ -53,19 +54,6 @@ __attribute__((format(printf, 4, 5))) static void set(struct ky_probe *p, enum k
 static const char *name_of(int err) {
     const char *name = strerrorname_np(err);
     return name != NULL ? name : "unknown error";
-}
-
-static void set_up(const char *device) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    struct ifreq ifr = {0};
-    strncpy(ifr.ifr_name, device, IFNAMSIZ - 1);
-    if (ioctl(fd, SIOCGIFFLAGS, &ifr) == 0) {
-        ifr.ifr_flags |= IFF_UP;
-        (void)ioctl(fd, SIOCSIFFLAGS, &ifr);
-    }
-    close(fd);
 }
 
 // ---- UDP_SEGMENT and UDP_GRO over loopback ----
@@ -287,7 +275,7 @@ static void probe_tun(struct ky_probe *probe) {
         return;
     }
     if (probe->isolated)
-        set_up(device); // a TUN that is down takes no writes
+        (void)ky_probe_set_up(device); // a TUN that is down takes no writes
     unsigned csum = KY_TUN_F_CSUM, tso = csum | KY_TUN_F_TSO;
     probe_offload(probe, fd, KY_FEATURE_TUN_CSUM, csum);
     probe_offload(probe, fd, KY_FEATURE_TUN_TSO, tso);
@@ -308,13 +296,15 @@ static void *run(void *arg) {
     struct ky_probe *probe = arg;
     probe->isolated = unshare(CLONE_NEWNET) == 0;
     if (probe->isolated)
-        set_up("lo");
+        (void)ky_probe_set_up("lo");
     probe_udp(probe);
     probe_tun(probe);
     if (probe->isolated) {
-        ky_probe_inject(&probe->feature[KY_FEATURE_TUNNEL_GSO]);
+        ky_probe_inject(&probe->feature[KY_FEATURE_TUNNEL_GSO],
+                        &probe->feature[KY_FEATURE_FLOW_OFFLOAD], probe->try_flows);
         ky_probe_ring(&probe->feature[KY_FEATURE_RECEIVE_RING]);
     } else {
+        set(probe, KY_FEATURE_FLOW_OFFLOAD, false, "not tried: no namespace to try it in");
         set(probe, KY_FEATURE_TUNNEL_GSO, false, "not tried: no namespace to try it in");
         set(probe, KY_FEATURE_RECEIVE_RING, false, "not tried: no namespace to try it in");
     }
@@ -325,8 +315,9 @@ static void *run(void *arg) {
     return NULL;
 }
 
-int ky_probe_run(struct ky_probe *probe) {
+int ky_probe_run(struct ky_probe *probe, bool flows) {
     memset(probe, 0, sizeof *probe);
+    probe->try_flows = flows;
     probe->frames_max = 1;
     pthread_t thread;
     int err = pthread_create(&thread, NULL, run, probe);

@@ -18,15 +18,22 @@
 // the detour when the socket is empty too and has given it as many datagrams as the program let pass;
 // what differs for longer was dropped on the way (by a firewall), or joined from fragments.
 //
+// Sleep. A program wakes the reader of a ring by an interrupt that the CPU sends itself, 2 us and an exit
+// from a virtual machine; a socket does it without. So where few datagrams come between two sleeps
+// (acknowledgements, a conversation), each sleep is a detour.
+//
 // Not handled: more than one worker (the socket's steering has no twin here).
 #ifndef KY_RING_H
 #define KY_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "decap.h"
+
+struct ky_flows;
 
 enum { KY_RING_SOURCES = 1024 };
 
@@ -34,7 +41,8 @@ struct ky_ring_filter {
     unsigned ifindex; // of the underlay device
     struct ky_ip local;
     uint16_t port;
-    uint32_t largest; // datagram that is taken, from the IP header on
+    uint32_t largest;             // datagram that is taken, from the IP header on
+    const struct ky_flows *flows; // whose acknowledgements pass by the engine; may be NULL
 };
 
 struct ky_ring {
@@ -46,9 +54,11 @@ struct ky_ring {
     uint64_t arrived; // datagrams that came by the socket
     int64_t missing;  // of those let pass, when that last changed
     uint64_t missing_since;
-    uint8_t *consumer; // page of the consumer's position
-    uint8_t *producer; // page of the producer's position, and the data twice behind it
-    uint8_t *state;    // page of the state
+    uint64_t datagrams; // received before the last sleep
+    uint64_t recent;    // WEIGHT times the running mean of datagrams between two sleeps
+    uint8_t *consumer;  // page of the consumer's position
+    uint8_t *producer;  // page of the producer's position, and the data twice behind it
+    struct ky_ring_state *state;
     struct {
         struct ky_ip ip;
         uint64_t until;
@@ -75,8 +85,10 @@ void ky_ring_detour(struct ky_ring *ring);
 // it gave `arrived` datagrams since the last call. now is CLOCK_MONOTONIC in ns.
 void ky_ring_resume(struct ky_ring *ring, uint64_t arrived, uint64_t now);
 
-// Around a sleep: from the first on, a datagram in the ring makes ring_fd readable.
-void ky_ring_sleep(struct ky_ring *ring);
+// Around a sleep, which a datagram in the ring ends by making ring_fd readable, or which is a detour. All that
+// was received is written to the TUN before. Returns false, and the engine must not sleep, when something is
+// in the ring already. `datagrams` were received since the ring was opened.
+bool ky_ring_sleep(struct ky_ring *ring, uint64_t datagrams);
 void ky_ring_wake(struct ky_ring *ring);
 
 // A datagram of a known peer came by the socket.
@@ -87,7 +99,16 @@ void ky_ring_admit(struct ky_ring *ring, struct ky_ip from, uint64_t now);
 int ky_ring_attach(const struct ky_ring *ring, const struct ky_ring_filter *filter,
                    const char **step);
 
-// The state, which is shared with the program: bits, and above them how many datagrams it let pass.
+// Shared with the program.
+struct ky_ring_state {
+    // Bits, and above them how many datagrams it let pass.
+    _Atomic uint64_t now;
+    // The state as it was when the engine went to sleep with nothing in its hands; KY_RING_BUSY otherwise. While
+    // both are the same nothing can be overtaken (flows.h).
+    _Atomic uint64_t quiet;
+};
+
+#define KY_RING_BUSY (~(uint64_t)0)
 enum { KY_RING_DETOUR = 1, KY_RING_ASLEEP = 2, KY_RING_LEFT_SHIFT = 8, KY_RING_LEFT_ONE = 1 << 8 };
 
 // How a datagram lies in the ring.

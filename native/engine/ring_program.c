@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "bpf.h"
+#include "flow_program.h"
 #include "ring.h"
 
-enum { NEXT, DETOUR, DISCARD, SUBMIT_RECORD };
+enum { NEXT, DETOUR, DISCARD, SUBMIT_RECORD, NO_ANSWER };
 
 enum {
     ETH_LEN = 14,
@@ -27,7 +28,7 @@ enum {
     DISCARD_RECORD = 133,
 };
 
-#define SKB(field) ((int)offsetof(struct __sk_buff, field))
+#define STATE(field) ((int)offsetof(struct ky_ring_state, field))
 
 // r6 = the skb, r7 = the packet's length from the IP header on, r8 = the state, r9 = the record.
 
@@ -62,8 +63,8 @@ static void has_port6(struct ky_bpf_program *p) {
 }
 
 // Leaves the packet's length in r7.
-static void is_plain4(struct ky_bpf_program *p) {
-    KY_BPF_EMIT(p, LOAD(BPF_B, 1, 10, HEAD + 1), JUMP(BPF_JSET, 1, 1, DETOUR), // ECT(1), CE
+static void is_plain4(struct ky_bpf_program *p, int no) {
+    KY_BPF_EMIT(p, LOAD(BPF_B, 1, 10, HEAD + 1), JUMP(BPF_JSET, 1, 1, no), // ECT(1), CE
                 LOAD(BPF_H, 7, 10, HEAD + 2), FROM_BE16(7));
     // The header's checksum, as ip_rcv verifies it.
     KY_BPF_EMIT(p, MOV(1, 0), MOV(2, 0), MOV_REG(3, 10), ALU(BPF_ADD, 3, HEAD), MOV(4, 20),
@@ -71,29 +72,28 @@ static void is_plain4(struct ky_bpf_program *p) {
     for (int i = 0; i < 2; i++)
         KY_BPF_EMIT(p, MOV_REG(1, 0), ALU(BPF_RSH, 1, 16), ALU(BPF_AND, 1, 0xffff),
                     ALU(BPF_AND, 0, 0xffff), ALU_REG(BPF_ADD, 0, 1));
-    KY_BPF_EMIT(p, JUMP(BPF_JNE, 0, 0xffff, DETOUR));
+    KY_BPF_EMIT(p, JUMP(BPF_JNE, 0, 0xffff, no));
 }
 
-static void is_plain6(struct ky_bpf_program *p) {
-    KY_BPF_EMIT(p, LOAD(BPF_B, 1, 10, HEAD + 1), JUMP(BPF_JSET, 1, 0x10, DETOUR), // ECT(1), CE
-                LOAD(BPF_H, 1, 10, HEAD + 46), JUMP(BPF_JEQ, 1, 0, DETOUR),       // no checksum
+static void is_plain6(struct ky_bpf_program *p, int no) {
+    KY_BPF_EMIT(p, LOAD(BPF_B, 1, 10, HEAD + 1), JUMP(BPF_JSET, 1, 0x10, no), // ECT(1), CE
+                LOAD(BPF_H, 1, 10, HEAD + 46), JUMP(BPF_JEQ, 1, 0, no),       // no checksum
                 LOAD(BPF_H, 7, 10, HEAD + 4), FROM_BE16(7), ALU(BPF_ADD, 7, 40));
 }
 
-static void fits(struct ky_bpf_program *p, const struct ky_ring_filter *f, int ip) {
-    KY_BPF_EMIT(p, LOAD(BPF_W, 1, 6, SKB(gso_size)), JUMP(BPF_JNE, 1, 0, DETOUR),
-                JUMP(BPF_JGT, 7, (int)f->largest, DETOUR), JUMP(BPF_JLT, 7, ip + 8, DETOUR),
-                LOAD(BPF_W, 1, 6, SKB(len)), ALU(BPF_SUB, 1, ETH_LEN),
-                JUMP_REG(BPF_JLT, 1, 7, DETOUR),
+static void fits(struct ky_bpf_program *p, const struct ky_ring_filter *f, int ip, int no) {
+    KY_BPF_EMIT(p, LOAD(BPF_W, 1, 6, SKB(gso_size)), JUMP(BPF_JNE, 1, 0, no),
+                JUMP(BPF_JGT, 7, (int)f->largest, no), JUMP(BPF_JLT, 7, ip + 8, no),
+                LOAD(BPF_W, 1, 6, SKB(len)), ALU(BPF_SUB, 1, ETH_LEN), JUMP_REG(BPF_JLT, 1, 7, no),
                 // UDP's length is the rest of the packet.
                 LOAD(BPF_H, 1, 10, HEAD + ip + 4), FROM_BE16(1), ALU(BPF_ADD, 1, ip),
-                JUMP_REG(BPF_JNE, 1, 7, DETOUR));
+                JUMP_REG(BPF_JNE, 1, 7, no));
 }
 
-static void is_admitted(struct ky_bpf_program *p, const struct ky_ring *ring, int source) {
+static void is_admitted(struct ky_bpf_program *p, const struct ky_ring *ring, int source, int no) {
     KY_BPF_EMIT(p, MAP(1, ring->admitted_fd), MOV_REG(2, 10), ALU(BPF_ADD, 2, source),
-                CALL(BPF_FUNC_map_lookup_elem), JUMP(BPF_JEQ, 0, 0, DETOUR), LOAD(BPF_DW, 9, 0, 0),
-                CALL(BPF_FUNC_ktime_get_ns), JUMP_REG(BPF_JGT, 0, 9, DETOUR));
+                CALL(BPF_FUNC_map_lookup_elem), JUMP(BPF_JEQ, 0, 0, no), LOAD(BPF_DW, 9, 0, 0),
+                CALL(BPF_FUNC_ktime_get_ns), JUMP_REG(BPF_JGT, 0, 9, no));
 }
 
 // The state is read again once the record is reserved: the engine writes it and then looks for
@@ -122,6 +122,19 @@ static void leave(struct ky_bpf_program *p) {
     KY_BPF_EMIT(p, LABEL(NEXT), MOV(0, LEFT), EXIT);
 }
 
+// Acknowledgements go to the TUN while the engine sleeps.
+static void pass_by(struct ky_bpf_program *p, const struct ky_ring *ring,
+                    const struct ky_ring_filter *f) {
+    KY_BPF_EMIT(p, LOAD(BPF_DW, 1, 8, STATE(quiet)), LOAD(BPF_DW, 2, 8, STATE(now)),
+                JUMP_REG(BPF_JNE, 1, 2, NO_ANSWER));
+    ky_flows_emit_small(p, NO_ANSWER);
+    is_plain4(p, NO_ANSWER);
+    fits(p, f, 20, NO_ANSWER);
+    is_admitted(p, ring, HEAD + 12, NO_ANSWER);
+    ky_flows_emit_answer(p, f->flows, HEAD + 12, NO_ANSWER);
+    KY_BPF_EMIT(p, LABEL(NO_ANSWER));
+}
+
 static int load(const struct ky_ring *ring, const struct ky_ring_filter *f) {
     struct ky_bpf_program p = {0};
     int ip = ring->v6 ? 40 : 20;
@@ -129,16 +142,17 @@ static int load(const struct ky_ring *ring, const struct ky_ring_filter *f) {
                 JUMP(BPF_JNE, 1, htons(ring->v6 ? ETH_P_IPV6 : ETH_P_IP), NEXT),
                 LOAD(BPF_W, 1, 6, SKB(pkt_type)), JUMP(BPF_JNE, 1, 0 /* PACKET_HOST */, NEXT),
                 LOAD(BPF_W, 1, 6, SKB(vlan_present)), JUMP(BPF_JNE, 1, 0, NEXT));
-    KY_BPF_EMIT(&p, MOV_REG(1, 6), MOV(2, ETH_LEN), MOV_REG(3, 10), ALU(BPF_ADD, 3, HEAD),
-                MOV(4, ip + 8), CALL(BPF_FUNC_skb_load_bytes), JUMP(BPF_JNE, 0, 0, NEXT));
+    KY_BPF_EMIT(&p, LOAD_BYTES(ETH_LEN, HEAD, ip + 8), JUMP(BPF_JNE, 0, 0, NEXT));
     (ring->v6 ? is_addressed6 : is_addressed4)(&p, f);
     load_state(&p, ring);
     (ring->v6 ? has_port6 : has_port4)(&p);
-    KY_BPF_EMIT(&p, LOAD(BPF_H, 1, 10, HEAD + ip + 2), JUMP(BPF_JNE, 1, htons(f->port), NEXT),
-                LOAD(BPF_DW, 1, 8, 0), JUMP(BPF_JSET, 1, KY_RING_DETOUR, DETOUR));
-    (ring->v6 ? is_plain6 : is_plain4)(&p);
-    fits(&p, f, ip);
-    is_admitted(&p, ring, ring->v6 ? HEAD + 8 : HEAD + 12);
+    KY_BPF_EMIT(&p, LOAD(BPF_H, 1, 10, HEAD + ip + 2), JUMP(BPF_JNE, 1, htons(f->port), NEXT));
+    if (f->flows != NULL)
+        pass_by(&p, ring, f);
+    KY_BPF_EMIT(&p, LOAD(BPF_DW, 1, 8, STATE(now)), JUMP(BPF_JSET, 1, KY_RING_DETOUR, DETOUR));
+    (ring->v6 ? is_plain6 : is_plain4)(&p, DETOUR);
+    fits(&p, f, ip, DETOUR);
+    is_admitted(&p, ring, ring->v6 ? HEAD + 8 : HEAD + 12, DETOUR);
     take(&p, ring, f);
     leave(&p);
     // Helpers used here are for programs of any licence; see inject.c for this one's.
@@ -152,7 +166,7 @@ int ky_ring_attach(const struct ky_ring *ring, const struct ky_ring_filter *filt
     if (program < 0)
         return program;
     *step = "attach";
-    int link = ky_bpf_attach_ingress(program, filter->ifindex);
+    int link = ky_bpf_attach(program, filter->ifindex, KY_TCX_INGRESS);
     close(program); // the link holds it
     return link;
 }

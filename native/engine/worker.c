@@ -63,8 +63,8 @@ static void await(struct ky_thread *t, int fd, struct ky_ring *ring, struct ky_c
                           {.fd = ring != NULL ? ring->ring_fd : -1, .events = POLLIN}};
     // Whoever is about to give us more may be waiting for this very CPU.
     sched_yield();
-    if (ring != NULL)
-        ky_ring_sleep(ring);
+    if (ring != NULL && !ky_ring_sleep(ring, packets))
+        return;
     (void)poll(p, ring != NULL ? 3 : 2, -1);
     if (ring != NULL) {
         ky_ring_wake(ring);
@@ -127,6 +127,8 @@ static int drain_tun(struct ky_worker *w, const struct ky_peers *peers) {
         send_packet(w, peers, (size_t)n);
     }
     ky_runs_flush(&s->encap.runs);
+    if (s->encap.flows != NULL)
+        ky_flows_sent(s->encap.flows);
     if (n >= 0) {
         if (i == s->burst && w->udp.batch)
             s->burst = i < TUN_BURST / 2 ? 2 * i : TUN_BURST;

@@ -84,6 +84,7 @@ struct ky_worker {
     struct ky_udp udp;
     struct ky_inject inject;
     struct ky_ring ring;
+    struct ky_flows flows;
     struct ky_sender sender;
     struct ky_receiver receiver;
 };

@@ -32,6 +32,7 @@ static void address(struct host *h, unsigned i) {
     h->mac[0] = 2;
     h->mac[5] = (uint8_t)(i + 1);
     netns_set(h->ns);
+    REQUIRE(netns_congestion("reno") == 0); // BBR's pacing helps no test; reno every kernel has
     REQUIRE(netns_link_up("underlay") == 0);
     REQUIRE(netns_add_ip4("underlay", text[0], 24) == 0);
     REQUIRE(netns_add_ip6("underlay", text[1], 64) == 0);
@@ -114,6 +115,26 @@ void hosts_introduce(struct host hosts[2], bool v6_underlay) {
     }
 }
 
+bool hosts_open_both(struct host hosts[2], uint32_t disable, uint32_t features) {
+    struct ky_fault fault;
+    struct ky_engine_stats stats;
+    bool all = true;
+    for (unsigned i = 0; i < 2; i++) {
+        struct ky_engine_config c = hosts_config(&hosts[i]);
+        c.disable = disable;
+        REQUIRE(hosts_open(&hosts[i], &c, &fault) == 0);
+    }
+    hosts_introduce(hosts, false);
+    ky_engine_stats_read(hosts[0].engine, &stats);
+    for (unsigned f = 0; f < KY_FEATURE_COUNT; f++) {
+        if ((features >> f & 1) == 0 || stats.features[f].on)
+            continue;
+        printf("%s is off: %s\n", ky_feature_names[f], stats.features[f].reason);
+        all = false;
+    }
+    return all;
+}
+
 struct oracle_spec hosts_plain(unsigned version, uint8_t proto, size_t payload_len, bool back) {
     struct oracle_spec s = oracle_plain(version, proto, payload_len);
     s.src[1] = back ? 2 : 1;
@@ -143,6 +164,18 @@ uint64_t hosts_counter(const struct host *h, unsigned index) {
 
 uint64_t hosts_drop(const struct host *h, enum ky_drop reason) {
     return stats_of(h)->drops[reason];
+}
+
+struct ky_peer_stats hosts_peer_stats(const struct host *h) {
+    struct ky_peer_stats sum = {0}, one;
+    for (size_t i = 0; i < ky_engine_peer_count(h->engine); i++) {
+        ky_engine_peer_stats(h->engine, i, &one);
+        sum.tx_packets += one.tx_packets;
+        sum.tx_bytes += one.tx_bytes;
+        sum.rx_packets += one.rx_packets;
+        sum.rx_bytes += one.rx_bytes;
+    }
+    return sum;
 }
 
 uint64_t hosts_drops(const struct host *h) {

@@ -30,6 +30,9 @@ void hosts_close(struct host *host);
 
 // Tells each of the other.
 void hosts_introduce(struct host hosts[2], bool v6_underlay);
+// Opens both, with features disabled, and introduces them. Returns whether the first has all of these, or says
+// which it has not.
+bool hosts_open_both(struct host hosts[2], uint32_t disable, uint32_t features);
 void hosts_specs(const struct host *peer, bool v6_underlay, struct ky_peer_spec specs[2]);
 
 // A packet between the hosts; from 0 to 1 unless `back`.
@@ -42,7 +45,8 @@ long hosts_receive(const struct host *host, int wait_ms, struct ky_vnet *vnet, u
 
 uint64_t hosts_counter(const struct host *host, unsigned index);
 uint64_t hosts_drop(const struct host *host, enum ky_drop reason);
-uint64_t hosts_drops(const struct host *host); // all of them
+uint64_t hosts_drops(const struct host *host);                  // all of them
+struct ky_peer_stats hosts_peer_stats(const struct host *host); // the sum over its peers
 
 // What the process and both namespaces hold; for "nothing is left behind".
 struct footprint {

@@ -1,57 +1,15 @@
 // An engine with nothing to do does nothing: with 1,000 peers, before any traffic and after it, its
 // threads stay asleep. Seen from two sides: its own count of wake-ups, and the kernel's of how often
 // each thread was put on a processor.
-#include <dirent.h>
 #include <time.h>
 
 #include "check.h"
+#include "threads.h"
 #include "traffic.h"
 
 enum { PEERS = 1000, LOOK_MS = 700, ALLOWED = 2 };
 
 static struct host hosts[2];
-
-// Times that the threads whose name begins with "kersey" left the processor, by themselves or not.
-static unsigned long switches(void) {
-    unsigned long sum = 0;
-    DIR *dir = opendir("/proc/self/task");
-    REQUIRE(dir != NULL);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        char path[64], line[128];
-        unsigned long mine = 0, count;
-        bool ours = false;
-        snprintf(path, sizeof path, "/proc/self/task/%.16s/status", e->d_name);
-        FILE *status = e->d_name[0] == '.' ? NULL : fopen(path, "re");
-        while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-            ours |= strncmp(line, "Name:\tkersey", 12) == 0;
-            if (sscanf(line, "voluntary_ctxt_switches: %lu", &count) == 1 ||
-                sscanf(line, "nonvoluntary_ctxt_switches: %lu", &count) == 1)
-                mine += count;
-        }
-        if (status != NULL)
-            fclose(status);
-        sum += ours ? mine : 0;
-    }
-    closedir(dir);
-    return sum;
-}
-
-static unsigned threads(void) {
-    unsigned n = 0;
-    DIR *dir = opendir("/proc/self/task");
-    REQUIRE(dir != NULL);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        char path[64], name[32] = "";
-        snprintf(path, sizeof path, "/proc/self/task/%.16s/comm", e->d_name);
-        FILE *comm = e->d_name[0] == '.' ? NULL : fopen(path, "re");
-        if (comm == NULL)
-            continue;
-        n += fgets(name, sizeof name, comm) != NULL && strncmp(name, "kersey", 6) == 0;
-        fclose(comm);
-    }
-    closedir(dir);
-    return n;
-}
 
 static void look_ms(long ms) {
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
@@ -65,9 +23,9 @@ static uint64_t wakeups(void) {
 static void settle(void) {
     for (int i = 0; i < 100; i++) {
         uint64_t woken = wakeups();
-        unsigned long switched = switches();
+        unsigned long switched = threads_look().switches;
         look_ms(20);
-        if (wakeups() == woken && switches() == switched)
+        if (wakeups() == woken && threads_look().switches == switched)
             return;
     }
     check_fail(__FILE__, __LINE__, "the engine does not come to rest");
@@ -77,10 +35,10 @@ static void check_idle(const char *when, unsigned workers) {
     check_case("%u workers, %s", workers, when);
     settle();
     uint64_t woken = wakeups();
-    unsigned long switched = switches();
+    unsigned long switched = threads_look().switches;
     look_ms(LOOK_MS);
     woken = wakeups() - woken;
-    switched = switches() - switched;
+    switched = threads_look().switches - switched;
     printf("%u workers, %s: %llu wake-ups, %lu switches in %d ms\n", workers, when,
            (unsigned long long)woken, switched, LOOK_MS);
     CHECK(woken <= ALLOWED);
@@ -103,14 +61,14 @@ static void set_peers(unsigned host) {
 
 static void run(unsigned workers) {
     struct ky_fault fault;
-    unsigned before = threads();
+    unsigned before = threads_look().count;
     for (unsigned i = 0; i < 2; i++) {
         struct ky_engine_config c = hosts_config(&hosts[i]);
         c.workers = workers;
         REQUIRE(hosts_open(&hosts[i], &c, &fault) == 0);
         set_peers(i);
     }
-    CHECK(threads() - before >= workers); // what is counted is there
+    CHECK(threads_look().count - before >= workers); // what is counted is there
     check_idle("before any traffic", workers);
     uint64_t woken = wakeups();
     for (unsigned i = 0; i < 50; i++) {

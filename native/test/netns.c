@@ -144,6 +144,15 @@ bool netns_has_link(const char *device) {
     return if_nametoindex(device) != 0;
 }
 
+int netns_congestion(const char *name) {
+    int fd = open("/proc/sys/net/ipv4/tcp_congestion_control", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int err = write(fd, name, strlen(name)) < 0 ? -errno : 0;
+    close(fd);
+    return err;
+}
+
 int netns_add_ip4(const char *device, const char *address, int bits) {
     struct ifreq ifr = named(device);
     struct sockaddr_in in = {.sin_family = AF_INET};

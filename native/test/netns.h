@@ -20,6 +20,9 @@ int netns_new(void);
 int netns_self(void);
 void netns_set(int fd);
 
+// Sets the congestion control of TCP in the calling thread's namespace. Returns 0 or -errno.
+int netns_congestion(const char *name);
+
 // Each returns 0 or -errno.
 int netns_link_up(const char *device);
 int netns_link_down(const char *device);

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../engine/ring.h"
 #include "../engine/vxlan.h"
 #include "check.h"
 #include "netns.h"
@@ -19,6 +20,7 @@ enum {
     TCX_INGRESS = 46,
     MANY = 2500,
     SMALL = 300,
+    AT_ONCE = 32,
     ONE_BY_ONE = 1u << KY_FEATURE_TUNNEL_GSO | 1u << KY_FEATURE_UDP_GSO
 };
 
@@ -67,23 +69,24 @@ static bool has_ring(void) {
     return stats.features[KY_FEATURE_RECEIVE_RING].on;
 }
 
-// Packets of this kind, each sent when the last has arrived.
-static void converse(const struct oracle_spec *kind, unsigned count) {
+// So many packets of this kind at once, so often, each time when the last ones have arrived.
+static void converse(const struct oracle_spec *kind, unsigned at_once, unsigned count) {
     struct oracle_spec s = *kind;
     for (unsigned i = 0; i < count; i++) {
-        s.id = (uint16_t)i;
-        traffic_send(&hosts[0], &s, 0);
+        for (unsigned k = 0; k < at_once; k++) {
+            s.id = (uint16_t)(i * at_once + k);
+            traffic_send(&hosts[0], &s, 0);
+        }
         traffic_check(&hosts[1]);
     }
 }
 
-// Packets of this kind until one came by the ring. A detour that each next packet finds still going on
-// may take a few of them.
+// Packets of this kind, many at once, until one came by the ring. A detour that the next find still
+// going on may take a few of them.
 static void converse_by_ring(const struct oracle_spec *kind) {
     uint64_t before = by_ring();
-    converse(kind, 3);
-    for (unsigned i = 0; i < 1000 && has_ring() && by_ring() == before; i++)
-        converse(kind, 1);
+    for (unsigned i = 0; i < 3 || (i < 300 && has_ring() && by_ring() == before); i++)
+        converse(kind, AT_ONCE, 1);
     CHECK_EQ(by_ring() > before, has_ring());
 }
 
@@ -108,7 +111,7 @@ static void takes_what_is_plain(bool v6) {
             struct oracle_spec tcp = kind_of(version, ORACLE_TCP, lengths[i]);
             struct oracle_spec udp = kind_of(version, ORACLE_UDP, lengths[i]);
             if (datagrams() == 0) {
-                converse(&tcp, 1);
+                converse(&tcp, 1, 1);
                 CHECK_EQ(by_ring(), 0);
             }
             converse_by_ring(&tcp);
@@ -129,18 +132,84 @@ static void leaves_the_rest(void) {
     check_case("plain packets, then ECT(1)");
     converse_by_ring(&plain);
     uint64_t before = by_ring();
-    converse(&ect1, 4);
+    converse(&ect1, 1, 4);
     CHECK_EQ(by_ring(), before);
     check_case("and plain packets again");
     converse_by_ring(&plain);
     close_hosts();
 }
 
+// How the engine sleeps after `datagrams` more: the state's bits, 0 when it must not. A ring without a
+// kernel: two pages of memory, of which the positions are all that counts.
+static uint64_t sleep_after(struct ky_ring *ring, uint64_t *datagrams, unsigned more) {
+    *datagrams += more;
+    ky_ring_wake(ring);
+    atomic_fetch_and(&ring->state->now, ~(uint64_t)KY_RING_DETOUR);
+    return ky_ring_sleep(ring, *datagrams) ? atomic_load(&ring->state->now) : 0;
+}
+
+static void chooses_how_to_sleep(void) {
+    static struct ky_ring_state state;
+    static uint64_t producer;
+    struct ky_ring ring = {.state = &state, .producer = (uint8_t *)&producer};
+    uint64_t datagrams = 0;
+    check_case("few datagrams between two sleeps");
+    for (unsigned i = 0; i < 100; i++)
+        CHECK_EQ(sleep_after(&ring, &datagrams, i % 4), KY_RING_DETOUR);
+    check_case("many");
+    unsigned turns = 0;
+    while (sleep_after(&ring, &datagrams, 20) != KY_RING_ASLEEP && turns < 100)
+        turns++;
+    CHECK(turns < 10);
+    for (unsigned i = 0; i < 100; i++)
+        CHECK_EQ(sleep_after(&ring, &datagrams, 6), KY_RING_ASLEEP);
+    check_case("few again");
+    for (turns = 0; sleep_after(&ring, &datagrams, 1) != KY_RING_DETOUR && turns < 100;)
+        turns++;
+    CHECK(turns < 10);
+    check_case("something is in the ring");
+    producer = 8;
+    CHECK_EQ(sleep_after(&ring, &datagrams, 1), 0);
+}
+
+// When acknowledgements may pass by the engine.
+static void says_when_it_is_quiet(void) {
+    static struct ky_ring_state state;
+    static uint64_t producer;
+    struct ky_ring ring = {.state = &state, .producer = (uint8_t *)&producer};
+    uint64_t datagrams = 0;
+    check_case("asleep with nothing in its hands");
+    uint64_t asleep = sleep_after(&ring, &datagrams, 0);
+    CHECK_EQ(atomic_load(&state.quiet), asleep);
+    check_case("a datagram that was let pass since");
+    atomic_fetch_add(&state.now, KY_RING_LEFT_ONE);
+    CHECK(atomic_load(&state.quiet) != atomic_load(&state.now));
+    check_case("awake");
+    ky_ring_wake(&ring);
+    CHECK_EQ(atomic_load(&state.quiet), KY_RING_BUSY);
+    check_case("asleep while that datagram is on its way");
+    (void)sleep_after(&ring, &datagrams, 0);
+    CHECK_EQ(atomic_load(&state.quiet), KY_RING_BUSY);
+    ring.arrived++;
+    asleep = sleep_after(&ring, &datagrams, 1);
+    CHECK_EQ(atomic_load(&state.quiet), asleep);
+    check_case("something is in the ring");
+    producer = 8;
+    (void)sleep_after(&ring, &datagrams, 0);
+    CHECK_EQ(atomic_load(&state.quiet), KY_RING_BUSY);
+    ring.at = 8;
+    check_case("between two sleeps of many");
+    for (unsigned turns = 0;
+         sleep_after(&ring, &datagrams, 20) & KY_RING_DETOUR && CHECK(turns < 100); turns++)
+        ;
+    CHECK_EQ(atomic_load(&state.quiet), atomic_load(&state.now));
+}
+
 static void is_off(const char *why, uint32_t disable) {
     check_case("%s", why);
     open_hosts(ONE_BY_ONE, disable, false);
     struct oracle_spec s = kind_of(4, ORACLE_TCP, 100);
-    converse(&s, 5);
+    converse(&s, AT_ONCE, 5);
     CHECK_EQ(by_ring(), 0);
     CHECK_EQ(programs(&hosts[1]), 0);
     close_hosts();
@@ -202,6 +271,8 @@ int main(void) {
     random_fill(&r, payload, sizeof payload);
     hosts_make(hosts);
     traffic_begin();
+    chooses_how_to_sleep();
+    says_when_it_is_quiet();
     takes_what_is_plain(false);
     takes_what_is_plain(true);
     leaves_the_rest();

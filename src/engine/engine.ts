@@ -125,10 +125,13 @@ export class Engine {
     }
   }
 
+  /** Without what is counted by peer, which is an object for each. */
+  totals(): Omit<EngineStats, 'peers'> {
+    return native().engineStats(this.#open());
+  }
+
   stats(): EngineStats {
-    const handle = this.#open();
-    const { counters, drops, features } = native().engineStats(handle);
-    return { counters, drops, features, peers: native().enginePeers(handle) };
+    return { ...this.totals(), peers: native().enginePeers(this.#open()) };
   }
 
   state(): EngineState {

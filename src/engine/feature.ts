@@ -7,6 +7,7 @@ export const features = [
   'udp-gso',
   'udp-gro',
   'tunnel-gso',
+  'flow-offload',
   'receive-ring',
   'batch',
   'coalesce',

@@ -22,16 +22,18 @@ export interface Ping {
  * After the last one, ping waits for answers only twice the longest round trip or one interval, whichever is more
  * (iputils, `schedule_exit`; `-W` counts only until the first answer). On a busy machine a short interval would
  * therefore report answers as lost that arrived a moment later.
+ *
+ * `preload`: so many are sent at once, at the beginning.
  */
 export async function ping(
   from: Host,
   address: string,
-  options: { count?: number; intervalS?: number; size?: number; timeoutS?: number } = {},
+  options: { count?: number; intervalS?: number; size?: number; timeoutS?: number; preload?: number } = {},
 ): Promise<Ping> {
-  const { count = 3, intervalS = 0.1, size = 56, timeoutS = 1 } = options;
+  const { count = 3, intervalS = 0.1, size = 56, timeoutS = 1, preload = 1 } = options;
   const argv = [
     ...['ping', '-n', '-q', '-c', String(count), '-i', String(intervalS)],
-    ...['-W', String(timeoutS), '-s', String(size)],
+    ...['-W', String(timeoutS), '-s', String(size), '-l', String(preload)],
   ];
   const { stdout, stderr, exitCode } = await from.exec([...argv, address], { anyExit: true });
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
@@ -102,13 +104,22 @@ export class Iperf {
     return new Iperf(server, ['-c', address, '-p', String(port)]);
   }
 
-  /** TCP from `sender` to the server; as fast as it goes when no rate is given. */
+  /** TCP from `sender` to the server; as fast as it goes when no rate is given. `cpu` is for both programs. */
   async tcp(
     sender: Host,
-    options: { seconds: number; streams?: number; bitsPerSecond?: number },
+    options: {
+      seconds: number;
+      streams?: number;
+      bitsPerSecond?: number;
+      cpu?: number;
+      congestion?: string;
+    },
   ): Promise<StreamResult> {
+    const { cpu, congestion } = options;
     const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
       ...['-P', String(options.streams ?? 1), '-b', String(options.bitsPerSecond ?? 0)],
+      ...(cpu === undefined ? [] : ['-A', `${cpu},${cpu}`]),
+      ...(congestion === undefined ? [] : ['-C', congestion]),
     ]);
     const { sum_sent: sent, sum_received: received } = report.end;
     return {
@@ -141,6 +152,15 @@ export class Iperf {
       lossRatio: sent === 0 ? 1 : (sent - delivered) / sent,
       cpuSecondsPerGB: cpuSeconds / (into.bytes / 1e9),
     };
+  }
+
+  /** TCP that goes on until the caller ends it, and may be stopped and continued by signals meanwhile. */
+  endless(
+    sender: Host,
+    { cpu, congestion }: { readonly cpu: number; readonly congestion: string },
+  ): Background {
+    const options = ['-t', '86400', '-A', `${cpu},${cpu}`, '-C', congestion];
+    return sender.spawn(['iperf3', ...this.#where, '--forceflush', ...options]);
   }
 
   async close(): Promise<void> {

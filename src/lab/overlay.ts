@@ -32,6 +32,8 @@ export interface OverlayOptions extends Omit<LabOptions, 'hosts'> {
   readonly dualStack?: boolean;
   readonly vni?: number;
   readonly port?: number;
+  /** TCP's congestion control on all hosts, the machine's unless told. Every kernel lets a namespace have reno. */
+  readonly congestion?: string;
 }
 
 /** One host of the overlay, once it has its leases. */
@@ -119,6 +121,7 @@ export class Overlay {
     await Promise.all(
       this.#options.hosts.map((spec) => setOffloads(this.lab.host(spec.name), spec.offloads ?? 'as is')),
     );
+    await this.#setCongestion();
     this.#writeStore();
     const engines = this.#startEngines();
     await Promise.all(this.#options.hosts.map((spec, index) => this.#startKernel(spec, index)));
@@ -156,6 +159,14 @@ export class Overlay {
       engines.set(spec.name, engine);
     }
     return engines;
+  }
+
+  async #setCongestion(): Promise<void> {
+    const { congestion } = this.#options;
+    if (congestion === undefined) return;
+    await Promise.all(
+      this.lab.hosts.map((host) => host.sysctl('net.ipv4.tcp_congestion_control', congestion)),
+    );
   }
 
   async #startKernel(spec: OverlayHost, index: number): Promise<void> {
