@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 
-import { Engine, type EngineConfig } from '../../src/engine/engine.ts';
+import { Engine, type EngineConfig, type EnginePeer } from '../../src/engine/engine.ts';
 import { features } from '../../src/engine/feature.ts';
 import { KerseyError, type ErrorCode } from '../../src/errors.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
@@ -139,6 +139,42 @@ function suite(skip: string | false): void {
       engine.setPeers({ peers: [peer(5), peer(5)], local: [] });
     });
     t.equal(engine.stats().peers.length, 1, 'after a refusal the old table stays');
+  });
+
+  t.test('a table in which something is wrong is refused, and the old one stays', { skip }, (t) => {
+    const engine = open(t);
+    const good = { prefix: '10.5.2.0/24', outer: '127.0.0.2', vtepMac: '0A:00:00:00:fF:02' };
+    engine.setPeers({ peers: [good], local: [] });
+    t.equal(engine.stats().peers.length, 1, 'digits may be capitals');
+    const long = '1'.repeat(100);
+    for (const [wrong, name] of [
+      [{ prefix: '10.5.3.0' }, '10.5.3.0'],
+      [{ prefix: '/24' }, 'an IP address'],
+      [{ prefix: '10.5.3.0/33' }, '10.5.3.0/33'],
+      [{ prefix: '10.5.3.0/' }, '10.5.3.0/'],
+      [{ prefix: '10.5.3.0/8x' }, '10.5.3.0/8x'],
+      [{ prefix: long }, '111'],
+      [{ prefix: `10.5.3.0\u0000/24` }, 'prefix'],
+      [{ outer: '127.0.0.256' }, '127.0.0.256'],
+      [{ outer: `127.0.0.3${' '.repeat(100)}` }, '127.0.0.3'],
+      [{ outer: 5 }, 'outer'],
+      [{ vtepMac: '02:00:00:00:00' }, '02:00:00:00:00'],
+      [{ vtepMac: '02:00:00:00:00:0g' }, '02:00:00:00:00:0g'],
+      [{ vtepMac: '02:00:00:00:00:011' }, '02:00:00:00:00:011'],
+      [{ vtepMac: '02-00-00-00-00-01' }, '02-00-00-00-00-01'],
+      [{ vtepMac: null }, 'vtepMac'],
+    ] as const) {
+      const peers = [good, { ...good, prefix: '10.5.3.0/24', ...wrong }] as readonly EnginePeer[];
+      t.throws(
+        () => {
+          engine.setPeers({ peers, local: [] });
+        },
+        { message: name },
+        JSON.stringify(wrong).slice(0, 50),
+      );
+      t.equal(engine.stats().peers.length, 1);
+    }
+    t.end();
   });
 
   t.test('peers need a VtepMAC with VXLAN, on the udp wire they have none', { skip }, (t) => {
