@@ -3,7 +3,8 @@
 // A loss that no counter explains is a mistake of somebody. Counted are, in packets:
 //   devices      `ip -s link`: dropped and errors, both directions, of every device; a TUN whose queue is full among
 //                them. And what queueing disciplines dropped (`tc -s qdisc`).
-//   receiver     datagrams that found the receiving program's socket full: InErrors and NoPorts of /proc/net/snmp
+//   receiver     datagrams that found the receiving program's socket full, or closed: InErrors and NoPorts of
+//                /proc/net/snmp, of which NoPorts counts a train of datagrams (a UDP superpacket) as one
 //   engine       Kersey's own drops, by reason
 //   underlay     between two engines: what one sent and the other did not see
 //
@@ -20,8 +21,10 @@ export interface HostDrops {
   readonly underlayDevice: number;
   /** Datagrams that UDP sockets refused, all together. */
   readonly sockets: number;
-  /** Of these, at sockets that are open now: a tunnel's. A program's that measures comes and goes. */
-  readonly openSockets: number;
+  /** Datagrams, and trains of them, for which there was no socket. */
+  readonly portless: number;
+  /** Of these, at each socket that is open now, by inode. */
+  readonly openSockets: Readonly<Record<string, number>>;
 }
 
 /** What all engines of a lab have counted so far. */
@@ -52,6 +55,9 @@ export interface LossAccount {
  * therefore explained; where it had not, fewer than this are no proof of a mistake.
  */
 export const unreadLimit = 300;
+
+/** Datagrams in a train: UDP_MAX_SEGMENTS of linux/udp.h. */
+const trainMost = 128;
 
 export async function readDrops(hosts: readonly Host[], engines?: EngineTotals): Promise<DropSnapshot> {
   const all = await Promise.all(hosts.map(async (host) => [host.name, await readHost(host)] as const));
@@ -98,8 +104,9 @@ export function parseHostDrops(text: {
   const { [text.underlay]: underlayDevice = 0, ...others } = devices;
   return {
     ...{ devices: others, underlayDevice },
-    sockets: udpCounter(text.snmp, 'InErrors') + udpCounter(text.snmp, 'NoPorts'),
-    openSockets: sum(text.udp.trim().split('\n').slice(1).map(lastNumber)),
+    sockets: udpCounter(text.snmp, 'InErrors'),
+    portless: udpCounter(text.snmp, 'NoPorts'),
+    openSockets: Object.fromEntries(text.udp.trim().split('\n').slice(1).map(socketDrops)),
   };
 }
 
@@ -111,9 +118,17 @@ function udpCounter(snmp: string, name: string): number {
   return Number(values[names.indexOf(name)] ?? 0);
 }
 
-/** The column "drops" is the last. */
-function lastNumber(line: string): number {
-  return Number(/(\d+)\s*$/.exec(line)?.[1] ?? 0);
+/** The last columns of /proc/net/udp are "inode ref pointer drops". */
+function socketDrops(line: string): readonly [inode: string, drops: number] {
+  const [inode = '', , , drops] = line.trim().split(/\s+/).slice(-4);
+  return [inode, Number(drops)];
+}
+
+/** Sockets that were there before are a tunnel's: those of a program that measures come and go. */
+function atTunnel(before: HostDrops, after: HostDrops): number {
+  return sum(
+    Object.entries(before.openSockets).map(([inode, drops]) => (after.openSockets[inode] ?? drops) - drops),
+  );
 }
 
 /** Where the packets went that were sent between the two snapshots and not delivered. */
@@ -125,13 +140,15 @@ export function lossAccount(
   const places: Record<string, number> = {};
   let atReceiver = 0;
   let onUnderlay = 0;
+  let portless = 0;
   for (const [name, now] of Object.entries(after.hosts)) {
     const then = before.hosts[name];
     if (then === undefined) continue;
     for (const [device, count] of Object.entries(now.devices))
       places[`${name} ${device}`] = count - (then.devices[device] ?? 0);
-    const tunnel = now.openSockets - then.openSockets;
+    const tunnel = atTunnel(then, now);
     atReceiver += Math.max(0, now.sockets - then.sockets - tunnel);
+    portless += now.portless - then.portless;
     onUnderlay += now.underlayDevice - then.underlayDevice + tunnel;
   }
   places["the receiver's socket"] = atReceiver;
@@ -140,13 +157,22 @@ export function lossAccount(
     addEngines(places, before.engines, after.engines);
   const lost = Object.entries(places).filter(([, count]) => count > 0);
   const missing = Math.max(0, counts.sent - counts.delivered - sum(lost.map(([, count]) => count)));
-  const unread = atReceiver > 0 && missing <= unreadLimit ? missing : 0;
-  if (unread > 0) lost.push(["left unread in the receiver's socket", unread]);
+  const unread = explainedByEnd(missing, atReceiver, portless);
+  if (unread > 0) {
+    const place = portless > 0 ? 'after the receiver ended' : "left unread in the receiver's socket";
+    lost.push([place, unread]);
+  }
   const { sent, delivered } = counts;
   return {
     ...{ sent, delivered, places: Object.fromEntries(lost) },
     ...{ atReceiver: atReceiver + unread, unexplained: missing - unread },
   };
+}
+
+/** How many of the missing packets came when the receiving program had ended. */
+function explainedByEnd(missing: number, refused: number, portless: number): number {
+  const most = (refused + portless > 0 ? unreadLimit : 0) + portless * trainMost;
+  return missing <= most ? missing : portless;
 }
 
 function addEngines(places: Record<string, number>, before: EngineTotals, after: EngineTotals): void {

@@ -9,7 +9,7 @@ import {
   type HostDrops,
 } from '../../../src/lab/losses.ts';
 
-const nothing: HostDrops = { devices: {}, underlayDevice: 0, sockets: 0, openSockets: 0 };
+const nothing: HostDrops = { devices: {}, underlayDevice: 0, sockets: 0, portless: 0, openSockets: {} };
 
 function snapshot(h1: Partial<HostDrops>, h2: Partial<HostDrops>): DropSnapshot {
   return { hosts: { h1: { ...nothing, ...h1 }, h2: { ...nothing, ...h2 } } };
@@ -24,10 +24,16 @@ t.test("a host's counters are read from ip, tc and /proc", async (t) => {
     links: JSON.stringify([link('eth0', 2, 3), link('flannel.1', 0, 40)]),
     qdiscs: JSON.stringify([{ dev: 'flannel.1', drops: 500 }, { dev: 'eth0' }]),
     snmp: 'Udp: InDatagrams NoPorts InErrors OutDatagrams\nUdp: 9 1 70 9\nUdpLite: InDatagrams\nUdpLite: 0\n',
-    udp: ' sl local_address ref pointer drops\n 859: 00:2118 2 0000 7  \n 860: 00:2119 2 0000 3\n',
+    udp: ' sl timeout inode ref pointer drops\n 859: 0 51 2 0000 7  \n 860: 0 52 2 0000 3\n',
     underlay: 'eth0',
   });
-  t.same(drops, { devices: { 'flannel.1': 541 }, underlayDevice: 6, sockets: 71, openSockets: 10 });
+  t.same(drops, {
+    devices: { 'flannel.1': 541 },
+    underlayDevice: 6,
+    sockets: 70,
+    portless: 1,
+    openSockets: { 51: 7, 52: 3 },
+  });
 });
 
 t.test('every packet is delivered, counted or unexplained', async (t) => {
@@ -54,6 +60,20 @@ t.test('a socket that overflowed is not read to its end', async (t) => {
   );
 });
 
+t.test('what comes after the receiver ended is counted by the train', async (t) => {
+  const late = snapshot({}, { sockets: 500, portless: 31 });
+  t.match(lossAccount({ sent: 4000, delivered: 1400 }, snapshot({}, {}), late), {
+    places: { "the receiver's socket": 500, 'after the receiver ended': 2100 },
+    atReceiver: 2600,
+    unexplained: 0,
+  });
+  t.equal(
+    lossAccount({ sent: 9000, delivered: 1400 }, snapshot({}, {}), late).unexplained,
+    9000 - 1400 - 531,
+    'and a train has an end',
+  );
+});
+
 t.test('what is dropped that was never sent, as of ARP, explains nothing negative', async (t) => {
   const account = lossAccount(
     { sent: 10, delivered: 10 },
@@ -68,13 +88,22 @@ t.test('between engines the kernel counts trains, the engines packets', async (t
     ...{ txPackets, rxPackets },
     drops: { tx_no_peer: 0, rx_martian: refused },
   });
-  const before = { ...snapshot({}, {}), engines: engines(100, 90, 5) };
-  const after = { ...snapshot({}, { sockets: 2, openSockets: 2 }), engines: engines(1100, 1020, 9) };
+  const before = { ...snapshot({}, { openSockets: { 51: 1 } }), engines: engines(100, 90, 5) };
+  const after = { ...snapshot({}, { sockets: 2, openSockets: { 51: 3 } }), engines: engines(1100, 1020, 9) };
   t.match(lossAccount({ sent: 1000, delivered: 930 }, before, after), {
     places: { underlay: 66, 'Kersey rx_martian': 4 },
     atReceiver: 0,
     unexplained: 0,
   });
+  const late = {
+    ...snapshot({}, { sockets: 30, openSockets: { 51: 1, 99: 30 } }),
+    engines: engines(1100, 1090, 5),
+  };
+  t.match(
+    lossAccount({ sent: 1000, delivered: 970 }, before, late),
+    { atReceiver: 30, unexplained: 0 },
+    "a receiving program's socket that is still open is not the tunnel's",
+  );
   const silent = { ...snapshot({}, {}), engines: engines(1100, 1020, 9) };
   t.equal(
     lossAccount({ sent: 1000, delivered: 930 }, before, silent).unexplained,
