@@ -140,7 +140,7 @@ export class Comparison {
     const others: KerseyError[] = this.deaf === undefined ? [] : [this.deaf];
     const { firewall, config, options, netlink, commands, notices } = this.#parts;
     others.push(...firewall.problems, ...commands.problems);
-    const warnings = [...(options.warnings ?? []), ...firewall.warnings, ...riskyOptions(options)];
+    const warnings = [...(options.warnings ?? []), ...firewall.warnings];
     const step = (action: () => void, into = problems): void => {
       try {
         action();
@@ -175,6 +175,7 @@ export class Comparison {
         });
       }
       warnings.push(...plan.warnings);
+      if (plan.devices.some(({ kind }) => kind === 'engine')) warnings.push(...riskyOptions(options));
     }
     notices.replace([...others, ...problems], warnings);
     const claiming = this.#reclaim.wanted || this.#relocation.wanted;
@@ -338,7 +339,7 @@ function sameAddresses(a: PublicAddresses, b: PublicAddresses): boolean {
   return a.publicIP === b.publicIP && a.publicIPv6 === b.publicIPv6;
 }
 
-/** What the operator has switched off, said as long as it is. */
+/** Checks of the engine's that the operator has switched off, said as long as they are. */
 function riskyOptions({ engine }: Parts['options']): readonly string[] {
   return [
     ...(engine.allowUnknownSources === true

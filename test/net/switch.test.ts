@@ -189,6 +189,21 @@ t.test('a backend that only the kernel has', { skip: skipUnlessRoot() }, async (
   t.match(await d1.status(), { state: 'ok', dataplane: { mode: 'kernel', wish: 'kernel' } });
 });
 
+t.test(
+  "checks of the engine's that are switched off are said while it carries the packets",
+  { skip: without },
+  async (t) => {
+    const w = await world(t, ['h1']);
+    const d1 = w.start('h1', '--dataplane', 'engine', '--allow-unknown-sources', '--no-inner-source-check');
+    const both = [/^--allow-unknown-sources/, /^--no-inner-source-check/];
+    t.match((await d1.ready()).warnings, both);
+    await changeOver(d1, 'kernel');
+    t.same((await d1.status())?.warnings, [], 'kernel vxlan never made them');
+    await changeOver(d1, 'engine');
+    t.match((await d1.status())?.warnings, both);
+  },
+);
+
 t.test('GBP, which only the kernel has', { skip: without }, async (t) => {
   const w = await world(t, ['h1'], { GBP: true });
   const d1 = w.start('h1', '--dataplane', 'kernel');

@@ -12,7 +12,7 @@ import type { Netlink } from '../../netlink/client.ts';
 import type { DeviceDriver, DeviceState, OnRepair } from './driver.ts';
 
 /** The part of an Engine that is used here. */
-export type EngineFace = Pick<Engine, 'config' | 'setPeers' | 'state' | 'stats' | 'close'>;
+export type EngineFace = Pick<Engine, 'config' | 'setPeers' | 'state' | 'stats' | 'totals' | 'close'>;
 
 export interface EngineDeviceOptions {
   readonly netlink: Pick<Netlink, 'link' | 'deleteLink' | 'setLink'>;
@@ -115,7 +115,7 @@ export class EngineDevice implements DeviceDriver<EngineDevicePlan> {
   #open(config: EngineConfig, losses: number): Running {
     this.#clear(config.device);
     const engine = this.#options.openEngine(config);
-    const wholeSuperpackets = engine.stats().features.some(({ name, on }) => name === 'tunnel-gso' && on);
+    const wholeSuperpackets = engine.totals().features.some(({ name, on }) => name === 'tunnel-gso' && on);
     return {
       ...{ engine, wholeSuperpackets, openedAt: this.#now(), losses },
       ...{ lost: undefined, table: undefined, tuned: false },

@@ -67,6 +67,7 @@ class FakeHost implements NetlinkFace {
     return {
       config,
       state: () => (mine === this.#index ? this.state : { kind: 'closed' }),
+      totals: () => ({ counters: {}, drops: {}, features: this.features }),
       stats: () => ({ counters: {}, drops: {}, features: this.features, peers: [] }),
       setPeers: (table) => {
         this.table = table;
