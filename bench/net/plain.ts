@@ -33,17 +33,25 @@ export const kernelVxlan: Contender = overlay('kernel vxlan', ['kernel', 'kernel
 export const engine: Contender = overlay('Kersey', ['engine', 'engine']);
 export const engineToKernel: Contender = overlay('Kersey -> kernel', ['engine', 'kernel']);
 export const kernelToEngine: Contender = overlay('kernel -> Kersey', ['kernel', 'engine']);
-export const onePacket: Contender = overlay(
-  'Kersey one packet a syscall',
-  ['engine', 'engine'],
-  ['--disable', features.join(',')],
-);
+/** Every packet passes through the process: what flow offload adds (ADR 15). */
+export const engineThreads: Contender = overlay('Kersey, no flow-offload', ['engine', 'engine'], {
+  engineArguments: ['--disable', 'flow-offload'],
+});
+/** What the machine's own congestion control hides, which may pace. */
+export const kernelVxlanReno: Contender = overlay('kernel vxlan, reno', ['kernel', 'kernel'], {
+  congestion: 'reno',
+});
+export const engineReno: Contender = overlay('Kersey, reno', ['engine', 'engine'], { congestion: 'reno' });
+export const onePacket: Contender = overlay('Kersey one packet a syscall', ['engine', 'engine'], {
+  engineArguments: ['--disable', features.join(',')],
+});
 
 function overlay(
   name: string,
   dataplanes: readonly [Dataplane, Dataplane],
-  engineArguments: readonly string[] = [],
+  options: { readonly engineArguments?: readonly string[]; readonly congestion?: string } = {},
 ): Contender {
+  const { engineArguments = [], congestion } = options;
   return {
     name,
     vouched: true,
@@ -55,6 +63,7 @@ function overlay(
           arguments: engineArguments,
         })),
         ...{ join: 'direct', signal },
+        ...(congestion === undefined ? {} : { congestion }),
       });
       return {
         lab: joined.lab,

@@ -8,7 +8,7 @@ import { unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import type { OffloadProfile } from '../../src/lab/offloads.ts';
 import { leastStolen, type Attempt } from '../lib/steal.ts';
 import { twice } from '../lib/twice.ts';
-import type { Entry, Leg, Plan } from '../plan.ts';
+import { testsIn, type Entry, type Leg, type Plan } from '../plan.ts';
 import type { Contender, Joined, TestName } from './contender.ts';
 import { checkPayload, runTest, type Sample, type TestResult } from './tests.ts';
 
@@ -61,9 +61,10 @@ class Runner {
     for (const leg of this.#options.plan.legs) {
       for (let round = 0; round < leg.rounds; round++) {
         for (const entry of rotated(leg.entries, round)) {
-          if (round >= (entry.rounds ?? leg.rounds) || entry.contender.name in this.#failed) continue;
+          const tests = testsIn(leg, round, entry);
+          if (tests.length === 0 || entry.contender.name in this.#failed) continue;
           this.#options.onTurn(entry.contender.name, leg, round);
-          await this.#turn(leg, round, entry);
+          await this.#turn(leg, round, { ...entry, tests });
         }
       }
     }

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 import type { EngineConfig, EnginePeer } from '../../src/engine/engine.ts';
+import type { Feature } from '../../src/engine/feature.ts';
 import type { Background } from '../../src/lab/command.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
 import type { Host } from '../../src/lab/host.ts';
@@ -11,7 +12,14 @@ import { sourceCommand } from '../../src/lab/self.ts';
 
 export type Command =
   | { readonly kind: 'peers'; readonly count: number; readonly generation: number }
+  | { readonly kind: 'received' }
   | { readonly kind: 'totals' };
+
+/** What an engine has received, and when it had, by its own clock. */
+export interface Received {
+  readonly bytes: number;
+  readonly ms: number;
+}
 
 const program = fileURLToPath(new URL('./engine-main.ts', import.meta.url));
 const device = 'flannel.1';
@@ -20,6 +28,12 @@ interface Side {
   readonly host: Host;
   readonly subnet: string;
   readonly vtepMac: string;
+}
+
+export interface EnginePairOptions {
+  /** All threads stay on it: throughput is what a packet costs then, for nothing runs beside anything else or moves. */
+  readonly cpu?: number;
+  readonly disable?: readonly Feature[];
 }
 
 export class EnginePair {
@@ -32,10 +46,10 @@ export class EnginePair {
     this.lab = lab;
   }
 
-  static async open(signal: AbortSignal): Promise<EnginePair> {
+  static async open(signal: AbortSignal, options: EnginePairOptions = {}): Promise<EnginePair> {
     const pair = new EnginePair(await Lab.open({ hosts: ['h1', 'h2'], join: 'direct', signal }));
     try {
-      await pair.#start(signal);
+      await pair.#start(signal, options);
       return pair;
     } catch (error) {
       await pair.close();
@@ -43,7 +57,7 @@ export class EnginePair {
     }
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
+  async #start(signal: AbortSignal, options: EnginePairOptions): Promise<void> {
     const sides = this.lab.hosts.map((host, index) => ({
       host,
       subnet: `172.30.${index + 1}`,
@@ -51,7 +65,10 @@ export class EnginePair {
     }));
     const [one, two] = sides;
     if (one === undefined || two === undefined) throw new RangeError('a pair has two hosts');
-    this.#engines = await Promise.all([startEngine(one, two, signal), startEngine(two, one, signal)]);
+    this.#engines = await Promise.all([
+      startEngine(options, one, two, signal),
+      startEngine(options, two, one, signal),
+    ]);
     await this.setPeers(1, 0);
   }
 
@@ -63,6 +80,11 @@ export class EnginePair {
         return ms;
       }),
     );
+  }
+
+  /** Of the second engine. */
+  async received(): Promise<Received> {
+    return (await this.#engines[1]?.ask({ kind: 'received' })) as Received;
   }
 
   async drops(): Promise<DropSnapshot> {
@@ -88,10 +110,20 @@ function added(a: EngineTotals, b: EngineTotals): EngineTotals {
   };
 }
 
-async function startEngine(own: Side, other: Side, signal: AbortSignal): Promise<RemoteEngine> {
+/** The beginning of a command that stays on the CPU. */
+function pinned(cpu: number | undefined): readonly string[] {
+  return cpu === undefined ? [] : ['taskset', '-c', String(cpu)];
+}
+
+async function startEngine(
+  { cpu, disable = [] }: EnginePairOptions,
+  own: Side,
+  other: Side,
+  signal: AbortSignal,
+): Promise<RemoteEngine> {
   const config: EngineConfig = {
     ...{ device, vni: 1, port: 8472, mtu: 1450 },
-    ...{ local: own.host.address4, vtepMac: own.vtepMac },
+    ...{ local: own.host.address4, vtepMac: own.vtepMac, disable },
   };
   const real: EnginePeer = {
     prefix: `${other.subnet}.0/24`,
@@ -99,7 +131,7 @@ async function startEngine(own: Side, other: Side, signal: AbortSignal): Promise
     vtepMac: other.vtepMac,
   };
   const order = JSON.stringify({ config, real, local: `${own.subnet}.0/24` });
-  const engine = new RemoteEngine(own.host.spawn([...sourceCommand(program), order]), signal);
+  const engine = new RemoteEngine(own.host.spawn([...pinned(cpu), ...sourceCommand(program), order]), signal);
   await engine.ready();
   await own.host.ip(
     `address add ${own.subnet}.0/32 dev ${device}`,

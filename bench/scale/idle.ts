@@ -11,10 +11,12 @@ import { leaseEntry } from '../../src/lab/store-file.ts';
 import type { ScaleNumbers, ScaleOptions } from './scale.ts';
 
 const count = 1000;
-/** Until start-up has settled: code compiled, memory collected. */
-export const settleSeconds = 5;
 
-export async function idleWithPeers({ idleSeconds, signal }: ScaleOptions): Promise<ScaleNumbers> {
+export async function idleWithPeers({
+  settleSeconds,
+  idleSeconds,
+  signal,
+}: ScaleOptions): Promise<ScaleNumbers> {
   const lab = await Lab.open({ hosts: ['h1'], signal });
   try {
     const host = lab.host('h1');

@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { lossAccount, unreadLimit, type LossAccount } from '../../src/lab/losses.ts';
 import { Iperf } from '../../src/lab/measure.ts';
 import { leastStolen } from '../lib/steal.ts';
+import { during } from './during.ts';
 import { EnginePair } from './engine-pair.ts';
 import type { ScaleNumbers, ScaleOptions } from './scale.ts';
 
@@ -18,6 +19,11 @@ const count = 10_000;
 const [packetsPerSecond, size, tcpBitsPerSecond] = [5000, 200, 1e9] as const;
 /** Between replacements: back to back, building the tables would be all the machine does. */
 const pauseMs = 200;
+/**
+ * Without replacements at the end: a reader that comes too late then is told to stop before it has read everything, and
+ * what its socket still holds no counter tells from what was lost.
+ */
+const calmMs = 500;
 
 interface Phase {
   readonly losses: LossAccount;
@@ -64,13 +70,11 @@ async function replaceWhileStreaming(
   { replaceSeconds, signal }: ScaleOptions,
   rate: number,
 ): Promise<{ times: readonly number[]; loaded: Phase }> {
-  const done = new AbortController();
-  const replacing = replaceUntil(pair, AbortSignal.any([done.signal, signal]));
-  // Whatever happens to the streams, the replacements end before we do.
-  const loaded = await stream(pair, replaceSeconds, rate).finally(() => {
-    done.abort();
-  });
-  return { times: await replacing, loaded };
+  const calm = AbortSignal.timeout(replaceSeconds * 1000 - calmMs);
+  const [loaded, times] = await during(stream(pair, replaceSeconds, rate), (ended) =>
+    replaceUntil(pair, AbortSignal.any([ended, calm, signal])),
+  );
+  return { times, loaded };
 }
 
 function lostOf({ losses }: Phase): number {

@@ -4,13 +4,11 @@ import type { LossAccount } from '../../src/lab/losses.ts';
 import { KerseyError } from '../../src/errors.ts';
 import { twice } from '../lib/twice.ts';
 import { idleWithPeers } from './idle.ts';
-import { comparePeers } from './peers.ts';
+import { comparePeers, type PeersMetric } from './peers.ts';
 import { replaceUnderLoad } from './replace.ts';
 
 export type ScaleMetric =
-  | 'peers.ratio'
-  | 'peers.gbpsOne'
-  | 'peers.gbpsMany'
+  | PeersMetric
   | 'replace.ms'
   | 'replace.lost'
   | 'replace.lostByReader'
@@ -24,10 +22,11 @@ export type ScaleMetric =
 export type ScaleNumbers = Readonly<Partial<Record<ScaleMetric, readonly number[]>>>;
 
 export interface ScaleLengths {
-  /** Pairs of (1 peer, 65,536 peers) that count; a third more are measured, and the most stolen left out. */
-  readonly pairs: number;
-  readonly pairSeconds: number;
+  /** During which 1 and 65,536 peers are compared; a third of it once more, without flow offload. */
+  readonly peersSeconds: number;
   readonly replaceSeconds: number;
+  /** Until a daemon's start has settled: code compiled, and its garbage collected, which V8 does half a minute later (0.15 s). */
+  readonly settleSeconds: number;
   readonly idleSeconds: number;
 }
 
