@@ -36,6 +36,15 @@
       "native/engine/worker.c"
     ],
     "system_sources": ["native/system/lock.c", "native/system/netlink.c", "native/system/notify.c"],
-    "addon_sources": ["native/addon/addon.cc", "native/addon/watch.c", "native/bench/microbench.c"]
+    "addon_sources": [
+      "native/addon/addon.cc",
+      "native/addon/convert.cc",
+      "native/addon/engine_calls.cc",
+      "native/addon/microbench_calls.cc",
+      "native/addon/system_calls.cc",
+      "native/addon/watch.c",
+      "native/addon/watch_calls.cc",
+      "native/bench/microbench.c"
+    ]
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The native library's functions as native/addon/addon.cc exports them. Only src/engine, src/netlink,
+ * The native library's functions as native/addon exports them. Only src/engine, src/netlink,
  * src/observe and src/store use them; they turn what these throw into KerseyErrors.
  */
 
