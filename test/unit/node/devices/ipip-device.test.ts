@@ -8,7 +8,7 @@ import { KerseyError } from '../../../../src/errors.ts';
 import type { IpipTunnel } from '../../../../src/netlink/ipip-link.ts';
 import type { Link } from '../../../../src/netlink/link.ts';
 import { IpipDevice } from '../../../../src/node/devices/ipip-device.ts';
-import type { IpipNetlink } from '../../../../src/node/devices/ipip-device.ts';
+import type { KernelDeviceNetlink } from '../../../../src/node/devices/kernel-device.ts';
 
 const plan: IpipDevicePlan = {
   kind: 'ipip',
@@ -21,7 +21,7 @@ const plan: IpipDevicePlan = {
   underlay: 'eth0',
 };
 
-class Kernel implements IpipNetlink {
+class Kernel implements KernelDeviceNetlink {
   readonly devices: Link[] = [];
   #index = 1;
 
@@ -44,7 +44,7 @@ class Kernel implements IpipNetlink {
     return this.devices;
   }
 
-  createLink({ name, tunnel }: Parameters<IpipNetlink['createLink']>[0]): Link {
+  createLink({ name, tunnel }: Parameters<KernelDeviceNetlink['createLink']>[0]): Link {
     if (tunnel.kind !== 'ipip') throw new Error('another kind');
     const taken = this.devices.some(
       (device) =>
