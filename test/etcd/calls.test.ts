@@ -156,7 +156,7 @@ t.test('a store that is full refuses', async (t) => {
 t.test('an aborted call rejects with the reason, before and while', async (t) => {
   const reason = new Error('enough');
   await t.rejects(kv.range({ prefix: '/' }, AbortSignal.abort(reason)), reason);
-  etcd.first.pause();
+  await etcd.first.pause();
   t.teardown(() => {
     etcd.first.continue();
   });
@@ -169,7 +169,7 @@ t.test('an aborted call rejects with the reason, before and while', async (t) =>
 t.test('after close: STORE_CLOSED, also for what was under way', async (t) => {
   const client = new EtcdClient({ endpoints: etcd.endpoints });
   await client.range({ prefix: '/' });
-  etcd.first.pause();
+  await etcd.first.pause();
   t.teardown(() => {
     etcd.first.continue();
   });

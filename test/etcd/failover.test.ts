@@ -140,7 +140,7 @@ t.test('three members', async (t) => {
   await t.test('a member that is stopped in its tracks', async (t) => {
     const kv = open(t, { endpoints, timing: { attempt: 500 } });
     await kv.range({ prefix: '/' });
-    cluster.first.pause();
+    await cluster.first.pause();
     t.teardown(() => {
       cluster.first.continue();
     });

@@ -252,7 +252,7 @@ t.test('three members: the watch follows through a stopped member and a dead lea
     awaitCondition(`a leader that takes ${key}`, () =>
       other?.ctl(['put', key, '1', '--command-timeout=1s']).catch(() => false as const),
     );
-  cluster.first.pause();
+  await cluster.first.pause();
   await put('/paused');
   t.equal((await watched.until('/paused=1')).at(-1), '/paused=1');
   cluster.first.continue();

@@ -14,6 +14,7 @@ import { Background, run } from '../../src/lab/command.ts';
 import { awaitCondition } from '../../src/lab/condition.ts';
 import { makeCertificates } from './certificates.ts';
 import type { Certificates } from './certificates.ts';
+import { freeze } from './freeze.ts';
 
 export interface EtcdOptions {
   /** How many members; 1 unless told. */
@@ -181,8 +182,8 @@ export class EtcdMember {
   }
 
   /** It keeps its connections and answers nothing. */
-  pause(): void {
-    this.#process?.kill('SIGSTOP');
+  async pause(): Promise<void> {
+    if (this.pid !== undefined) await freeze(this.pid);
   }
 
   continue(): void {

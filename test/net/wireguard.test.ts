@@ -17,6 +17,7 @@ import { ping } from '../../src/lab/measure.ts';
 import { PayloadReceiver } from '../../src/lab/payload.ts';
 import { parseCidr } from '../../src/net/cidr.ts';
 import type { Lease } from '../../src/store/lease.ts';
+import { freeze } from '../lib/freeze.ts';
 import { skipUnlessInstalled, skipUnlessRoot, skipUnlessWireguard } from '../lib/requirements.ts';
 import { WireguardHost } from '../lib/wireguard-host.ts';
 
@@ -215,7 +216,7 @@ t.test('a device that is lost is made again', { skip }, async (t) => {
   await pair.answers(t, 0, '10.5.2.0', 'deleted: the peer answers again');
   if (maker !== 'wireguard-go' || pid === null) return;
 
-  process.kill(pid, 'SIGSTOP');
+  await freeze(pid);
   const hung = await first.apply(pair.plan(0));
   t.match(hung.problems, [/wg show/], 'it hangs');
   const told: string[] = [];
