@@ -3,11 +3,12 @@
     "engine_sources": [
       "native/engine/bpf.c",
       "native/engine/checksum.c",
+      "native/engine/choose.c",
       "native/engine/decap.c",
       "native/engine/encap.c",
       "native/engine/engine.c",
-      "native/engine/flow_answers.c",
       "native/engine/flow_program.c",
+      "native/engine/flow_receive.c",
       "native/engine/flows.c",
       "native/engine/gro.c",
       "native/engine/gso.c",

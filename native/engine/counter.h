@@ -20,7 +20,7 @@
     X(rx_bytes, "bytes of inner packets received")                                                 \
     X(rx_datagrams, "receives taken from the kernel; a UDP_GRO train is one")                      \
     X(rx_ring, "of these, by the receive ring")                                                    \
-    X(rx_offloaded, "acknowledgements that came in by flow-offload, not written to the TUN")       \
+    X(rx_offloaded, "packets that came in by flow-offload or flow-receive, past the engine")       \
     X(rx_syscalls, "system calls made to receive them")                                            \
     X(rx_superpackets, "whole superpackets received from a kernel VXLAN peer on a virtual link")   \
     X(rx_partial, "packets that arrived with their checksum left to be filled in")                 \

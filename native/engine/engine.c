@@ -6,7 +6,6 @@
 #include "engine.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "choose.h"
 #include "steer.h"
 #include "tun.h"
-#include "underlay.h"
 #include "worker.h"
 
 // Twice the peers: a table may be replaced by one of as many others, and both hold their slots until
@@ -34,36 +33,6 @@ struct ky_engine {
     uint32_t free_slots[SLOTS];
     uint32_t free_count;
 };
-
-// ---- features ----
-
-static void apply_switches(struct ky_engine *e) {
-    for (unsigned i = 0; i < KY_FEATURE_COUNT; i++) {
-        struct ky_feature_state *f = &e->probe.feature[i];
-        if (f->on && (e->config.disable >> i & 1)) {
-            f->on = false;
-            strcpy(f->reason, "switched off by option");
-        }
-    }
-}
-
-// A feature that builds on another is off with it.
-static void apply_dependencies(struct ky_engine *e) {
-    static const enum ky_feature needs[][2] = {
-        {KY_FEATURE_TUN_TSO, KY_FEATURE_TUN_CSUM},
-        {KY_FEATURE_TUN_USO, KY_FEATURE_TUN_TSO},
-        {KY_FEATURE_TUNNEL_GSO, KY_FEATURE_TUN_TSO},
-        {KY_FEATURE_RECEIVE_RING, KY_FEATURE_BATCH},
-    };
-    for (unsigned i = 0; i < sizeof needs / sizeof *needs; i++) {
-        struct ky_feature_state *f = &e->probe.feature[needs[i][0]];
-        if (f->on && !e->probe.feature[needs[i][1]].on) {
-            f->on = false;
-            strcpy(f->reason, "needs ");
-            strcat(f->reason, ky_feature_names[needs[i][1]]);
-        }
-    }
-}
 
 static bool on(const struct ky_engine *e, enum ky_feature f) {
     return e->probe.feature[f].on;
@@ -109,19 +78,8 @@ static int init_memory(struct ky_engine *e, struct ky_worker *w) {
                            e->config.mtu + ky_wire_header(e->config.wire));
 }
 
-static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void switch_off(struct ky_engine *e, enum ky_feature f, const char *format, ...) {
-    struct ky_feature_state *state = &e->probe.feature[f];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(state->reason, sizeof state->reason, format, args);
-    va_end(args);
-    state->on = false;
-}
-
-// Injection is a shortcut: where it is not to be had, runs serve, and the feature says why.
+// Injection is a shortcut: where it is not to be had, runs serve, and the feature says why. Offloaded flows look up
+// their routes by its device, also where the engine itself sends nothing by it.
 static void open_inject(struct ky_engine *e, struct ky_worker *w) {
     char name[IFNAMSIZ];
     const char *step;
@@ -129,17 +87,19 @@ static void open_inject(struct ky_engine *e, struct ky_worker *w) {
              (unsigned)(w - e->worker) % 100);
     int err = ky_inject_open(&w->inject, name, e->config.local, &step);
     if (err != 0) {
-        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s: %s", step, strerrorname_np(-err));
+        ky_switch_off(&e->probe, KY_FEATURE_TUNNEL_GSO, "%s: %s", step, strerrorname_np(-err));
         return;
     }
     w->inject.source_ports = w->udp.send_port;
-    w->sender.encap.inject = &w->inject;
+    w->injects = true;
+    if (on(e, KY_FEATURE_TUNNEL_GSO))
+        w->sender.encap.inject = &w->inject;
 }
 
-// Past that one, for flows that have been seen; by its device routes are looked up.
+// Past that one, for flows that have been seen.
 static void open_flows(struct ky_engine *e, struct ky_worker *w) {
-    if (w->sender.encap.inject == NULL) {
-        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "needs tunnel-gso");
+    if (!w->injects) {
+        ky_switch_off(&e->probe, KY_FEATURE_FLOW_OFFLOAD, "needs tunnel-gso");
         return;
     }
     const struct ky_engine_config *c = &e->config;
@@ -155,7 +115,7 @@ static void open_flows(struct ky_engine *e, struct ky_worker *w) {
     if (err == 0)
         w->sender.encap.flows = &w->flows;
     else
-        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "%s: %s", step, strerrorname_np(-err));
+        ky_switch_off(&e->probe, KY_FEATURE_FLOW_OFFLOAD, "%s: %s", step, strerrorname_np(-err));
 }
 
 // Another shortcut: where it is not to be had, the socket serves.
@@ -166,13 +126,15 @@ static void open_ring(struct ky_engine *e, struct ky_worker *w) {
                                     .local = c->local,
                                     .port = c->port,
                                     .largest = outer + KY_ENCAP_LEN + c->mtu,
-                                    .flows = w->sender.encap.flows};
+                                    .flows = w->sender.encap.flows,
+                                    .payload = w->sender.encap.flows != NULL &&
+                                               on(e, KY_FEATURE_FLOW_RECEIVE)};
     const char *step;
     int err = ky_ring_open(&w->ring, &filter, &step);
     if (err == 0)
         w->receiver.ring = &w->ring;
     else
-        switch_off(e, KY_FEATURE_RECEIVE_RING, "%s: %s", step, strerrorname_np(-err));
+        ky_switch_off(&e->probe, KY_FEATURE_RECEIVE_RING, "%s: %s", step, strerrorname_np(-err));
 }
 
 // As BBR is: it sizes its window by the shortest round trip, which offload makes shorter. Where acknowledgements
@@ -192,48 +154,8 @@ static void judge_flows(struct ky_engine *e, struct ky_worker *w) {
         return;
     w->sender.encap.flows = NULL;
     ky_flows_close(&w->flows);
-    switch_off(e, KY_FEATURE_FLOW_OFFLOAD,
-               "needs receive-ring where net.ipv4.tcp_congestion_control is bbr");
-}
-
-// Two shortcuts do not serve flannel's udp wire: injection writes VXLAN headers, and the ring's memory is
-// read-only while the TTL of every packet changes.
-static void judge_wire(struct ky_engine *e) {
-    if (e->config.wire == KY_WIRE_VXLAN)
-        return;
-    if (on(e, KY_FEATURE_TUNNEL_GSO))
-        switch_off(e, KY_FEATURE_TUNNEL_GSO, "made for VXLAN, the wire is flannel's udp");
-    if (on(e, KY_FEATURE_RECEIVE_RING))
-        switch_off(e, KY_FEATURE_RECEIVE_RING,
-                   "the TTL must change on flannel's udp wire, the ring is read-only");
-}
-
-// Why no flow is offloaded, whatever the kernel can do; NULL when some may be.
-static const char *offload_obstacle(const struct ky_engine_config *c) {
-    if ((c->disable >> KY_FEATURE_FLOW_OFFLOAD & 1) != 0)
-        return "switched off by option";
-    if (!ky_ip_is4(c->local))
-        return "serves an IPv4 underlay";
-    if (c->workers > 1)
-        return "serves one worker, there are more";
-    return NULL;
-}
-
-// Injection pays where the underlay segments tunnels (inject.h); the ring has one reader.
-static void judge_underlay(struct ky_engine *e) {
-    int found = ky_underlay_device(e->config.local, e->underlay);
-    int segments = found != 0 ? found : ky_underlay_segments_tunnels(e->underlay);
-    if (on(e, KY_FEATURE_TUNNEL_GSO) && segments == 0)
-        switch_off(e, KY_FEATURE_TUNNEL_GSO, "%s does not segment tunnels (ethtool -k)",
-                   e->underlay);
-    else if (on(e, KY_FEATURE_TUNNEL_GSO) && segments < 0)
-        switch_off(e, KY_FEATURE_TUNNEL_GSO, "the underlay's features cannot be read: %s",
-                   strerrorname_np(-segments));
-    if (on(e, KY_FEATURE_RECEIVE_RING) && found != 0)
-        switch_off(e, KY_FEATURE_RECEIVE_RING, "no device holds the underlay address");
-    else if (on(e, KY_FEATURE_RECEIVE_RING) && e->config.workers > 1)
-        switch_off(e, KY_FEATURE_RECEIVE_RING, "serves one worker, there are %u",
-                   e->config.workers);
+    ky_switch_off(&e->probe, KY_FEATURE_FLOW_OFFLOAD,
+                  "needs receive-ring where net.ipv4.tcp_congestion_control is bbr");
 }
 
 // Source ports of a worker.
@@ -262,13 +184,16 @@ static int init_worker(struct ky_engine *e, struct ky_worker *w, int tun_fd,
     err = init_memory(e, w);
     if (err != 0)
         return ky_fail(fault, "memory", err);
-    if (on(e, KY_FEATURE_TUNNEL_GSO))
+    if (on(e, KY_FEATURE_TUNNEL_GSO) || on(e, KY_FEATURE_FLOW_OFFLOAD))
         open_inject(e, w);
     if (on(e, KY_FEATURE_FLOW_OFFLOAD))
         open_flows(e, w);
     if (on(e, KY_FEATURE_RECEIVE_RING))
         open_ring(e, w);
     judge_flows(e, w);
+    if (on(e, KY_FEATURE_FLOW_RECEIVE) &&
+        (w->sender.encap.flows == NULL || w->receiver.ring == NULL))
+        ky_switch_off(&e->probe, KY_FEATURE_FLOW_RECEIVE, "needs flow-offload and receive-ring");
     w->sender.encap.wire = c->wire;
     w->sender.encap.mtu = c->mtu;
     w->sender.encap.ports = udp.ports;
@@ -308,7 +233,8 @@ static int port_is_free(const struct ky_engine_config *c, struct ky_fault *fault
 static void steer(struct ky_engine *e, int tun_fd) {
     int err = ky_tun_steer(tun_fd);
     if (err != 0)
-        switch_off(e, KY_FEATURE_TUN_STEERING, "the kernel refused: %s", strerrorname_np(-err));
+        ky_switch_off(&e->probe, KY_FEATURE_TUN_STEERING, "the kernel refused: %s",
+                      strerrorname_np(-err));
 }
 
 static int open_workers(struct ky_engine *e, struct ky_fault *fault) {
@@ -362,18 +288,12 @@ int ky_engine_open(const struct ky_engine_config *config, struct ky_engine **out
         e->free_slots[e->free_count] = SLOTS - 1 - e->free_count;
         e->free_count++;
     }
-    const char *obstacle = offload_obstacle(config);
-    err = ky_probe_run(&e->probe, obstacle == NULL);
+    err = ky_probe_run(&e->probe, ky_choose_no_flows(config) == NULL);
     if (err != 0) {
         ky_engine_close(e);
         return ky_fail(fault, "thread", err);
     }
-    apply_switches(e);
-    apply_dependencies(e);
-    judge_wire(e);
-    judge_underlay(e);
-    if (obstacle != NULL)
-        switch_off(e, KY_FEATURE_FLOW_OFFLOAD, "%s", obstacle);
+    ky_choose(config, &e->probe, e->underlay);
     err = open_workers(e, fault);
     if (err != 0) {
         ky_engine_close(e);
@@ -398,7 +318,7 @@ void ky_engine_close(struct ky_engine *e) {
             close(w->tun_fd);
         if (w->sender.encap.flows != NULL)
             ky_flows_close(&w->flows);
-        if (w->sender.encap.inject != NULL)
+        if (w->injects)
             ky_inject_close(&w->inject);
         if (w->receiver.ring != NULL)
             ky_ring_close(&w->ring);
@@ -518,7 +438,7 @@ void ky_engine_stats_read(struct ky_engine *e, struct ky_engine_stats *out) {
         struct ky_worker *w = &e->worker[i];
         add_counters(out, &w->sender.counters);
         add_counters(out, &w->receiver.counters);
-        if (w->sender.encap.inject != NULL)
+        if (w->injects)
             out->drops[KY_DROP_TX_NO_ROUTE] += ky_inject_no_route(&w->inject);
         if (w->sender.encap.flows != NULL)
             add_offloaded(out, w->flows.totals);

@@ -17,6 +17,10 @@
     X(FLOW_OFFLOAD, "flow-offload",                                                                \
       "TCP flows known to the engine leave without a copy, their acknowledgements come in "        \
       "without a thread (Linux 6.17)")                                                             \
+    X(FLOW_RECEIVE, "flow-receive",                                                                \
+      "the payload of such flows comes in without a thread, too, where a device's tunnel "         \
+      "offloads "                                                                                  \
+      "cannot take it for a tunnel's")                                                             \
     X(RECEIVE_RING, "receive-ring", "unmerged datagrams arrive without a system call (Linux 6.6)") \
     X(BATCH, "batch", "sendmmsg and recvmmsg of more than one message")                            \
     X(COALESCE, "coalesce", "received TCP packets are written to the TUN as superpackets")         \

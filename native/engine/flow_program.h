@@ -1,4 +1,4 @@
-// Parts of the programs of flow offload (flow_program.c, flow_answers.c). Jumps go to the label `no` when
+// Parts of the programs of flow offload (flow_program.c, flow_receive.c). Jumps go to the label `no` when
 // something is not so.
 #ifndef KY_FLOW_PROGRAM_H
 #define KY_FLOW_PROGRAM_H
@@ -29,12 +29,10 @@ void ky_flows_emit_find(struct ky_bpf_program *program, const struct ky_flows *f
 void ky_flows_emit_count(struct ky_bpf_program *program, int map_fd, int index, int bytes,
                          int direction, int no);
 
-// Whether the skb in r6 is no larger than an acknowledgement.
-void ky_flows_emit_small(struct ky_bpf_program *program, int no);
-
-// Ends the way of an acknowledgement of a flow: r6 is the skb, which has the flow's port and is plain, r7 the
-// length of the outer packet, whose source address is on the stack at `source`. Changes r7 and r9.
-void ky_flows_emit_answer(struct ky_bpf_program *program, const struct ky_flows *flows, int source,
-                          int no);
+// Ends the way of a packet of a flow: r6 is the skb, which has the flow's port and is plain, r7 the length of the
+// outer packet, whose source address is on the stack at `source`. Without `payload` only acknowledgements.
+// Changes r7 and r9.
+void ky_flows_emit_receive(struct ky_bpf_program *program, const struct ky_flows *flows,
+                           bool payload, int source, int no);
 
 #endif

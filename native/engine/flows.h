@@ -20,12 +20,17 @@
 // version, and the program, which may run on several CPUs, reads the state again behind what it took
 // from the slot. So it never uses a mixture of two flows' content.
 //
-// Acknowledgements (TCP without payload) that come back come in the same way: the receive ring's program takes
-// the headers away and hands them to the TUN, when they are the very headers that the flow's peer writes,
-// its address is admitted (ring.h), and the engine sleeps with nothing of any flow in its hands, so that
-// nothing is overtaken. What is not compared is verified with the inner packet: the inner checksums cover it.
-// Something larger that comes right behind an acknowledgement may overtake it, because that waits for its
-// turn on the CPU; TCP takes no offence at an old acknowledgement.
+// Packets of a flow that come from its peer come in the same way: the receive ring's program takes the headers away
+// and hands the rest to the TUN, when they are the very headers that the flow's peer writes, its address is
+// admitted (ring.h), and the engine sleeps with nothing of any flow in its hands, so that nothing is overtaken.
+// What is not compared is verified with the inner packet: the inner checksums cover it. Something that comes right
+// behind such a packet and goes to the engine may overtake it, because it waits for its turn on the CPU
+// (flow_receive_test has never seen it); TCP puts that right.
+//
+// Which packets: acknowledgements without payload; superpackets, which a virtual link delivers; and the last
+// packet of what a program sent (PSH). Others have more behind them, which the engine merges into one. Payload is
+// a feature of its own (flow-receive), because what comes in so keeps the mark of a tunnel packet: a veth and the
+// kernel's own segmentation do not mind (test/interop/pods.test.ts), hardware with offloads for tunnels would.
 //
 // Not offloaded: IPv6 (inside or outside: the program cannot have the kernel compute the outer checksum
 // that IPv6 demands; over IPv4 it is 0, RFC 7348 5), UDP (equal datagrams are cheaper by UDP_SEGMENT), IPv4

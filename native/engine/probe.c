@@ -308,6 +308,8 @@ static void *run(void *arg) {
         set(probe, KY_FEATURE_TUNNEL_GSO, false, "not tried: no namespace to try it in");
         set(probe, KY_FEATURE_RECEIVE_RING, false, "not tried: no namespace to try it in");
     }
+    // Of what these two do, and judged with the devices there are (engine.c).
+    set(probe, KY_FEATURE_FLOW_RECEIVE, true, "works where flow-offload and receive-ring do");
     set(probe, KY_FEATURE_BATCH, true, "works");
     cpu_set_t cpus;
     int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 0;

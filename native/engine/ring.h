@@ -43,6 +43,7 @@ struct ky_ring_filter {
     uint16_t port;
     uint32_t largest;             // datagram that is taken, from the IP header on
     const struct ky_flows *flows; // whose acknowledgements pass by the engine; may be NULL
+    bool payload;                 // their payload, too
 };
 
 struct ky_ring {

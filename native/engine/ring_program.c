@@ -11,7 +11,7 @@
 #include "flow_program.h"
 #include "ring.h"
 
-enum { NEXT, DETOUR, DISCARD, SUBMIT_RECORD, NO_ANSWER };
+enum { NEXT, DETOUR, DISCARD, SUBMIT_RECORD, NOT_PAST, WHOLE };
 
 enum {
     ETH_LEN = 14,
@@ -81,13 +81,17 @@ static void is_plain6(struct ky_bpf_program *p, int no) {
                 LOAD(BPF_H, 7, 10, HEAD + 4), FROM_BE16(7), ALU(BPF_ADD, 7, 40));
 }
 
-static void fits(struct ky_bpf_program *p, const struct ky_ring_filter *f, int ip, int no) {
-    KY_BPF_EMIT(p, LOAD(BPF_W, 1, 6, SKB(gso_size)), JUMP(BPF_JNE, 1, 0, no),
-                JUMP(BPF_JGT, 7, (int)f->largest, no), JUMP(BPF_JLT, 7, ip + 8, no),
-                LOAD(BPF_W, 1, 6, SKB(len)), ALU(BPF_SUB, 1, ETH_LEN), JUMP_REG(BPF_JLT, 1, 7, no),
-                // UDP's length is the rest of the packet.
+// UDP's length is the rest of the packet, which is all there.
+static void is_whole(struct ky_bpf_program *p, int ip, int no) {
+    KY_BPF_EMIT(p, JUMP(BPF_JLT, 7, ip + 8, no), LOAD(BPF_W, 1, 6, SKB(len)),
+                ALU(BPF_SUB, 1, ETH_LEN), JUMP_REG(BPF_JLT, 1, 7, no),
                 LOAD(BPF_H, 1, 10, HEAD + ip + 4), FROM_BE16(1), ALU(BPF_ADD, 1, ip),
                 JUMP_REG(BPF_JNE, 1, 7, no));
+}
+
+static void fits(struct ky_bpf_program *p, const struct ky_ring_filter *f, int no) {
+    KY_BPF_EMIT(p, LOAD(BPF_W, 1, 6, SKB(gso_size)), JUMP(BPF_JNE, 1, 0, no),
+                JUMP(BPF_JGT, 7, (int)f->largest, no));
 }
 
 static void is_admitted(struct ky_bpf_program *p, const struct ky_ring *ring, int source, int no) {
@@ -122,17 +126,20 @@ static void leave(struct ky_bpf_program *p) {
     KY_BPF_EMIT(p, LABEL(NEXT), MOV(0, LEFT), EXIT);
 }
 
-// Acknowledgements go to the TUN while the engine sleeps.
+// Packets of flows go to the TUN while the engine sleeps.
 static void pass_by(struct ky_bpf_program *p, const struct ky_ring *ring,
                     const struct ky_ring_filter *f) {
     KY_BPF_EMIT(p, LOAD(BPF_DW, 1, 8, STATE(quiet)), LOAD(BPF_DW, 2, 8, STATE(now)),
-                JUMP_REG(BPF_JNE, 1, 2, NO_ANSWER));
-    ky_flows_emit_small(p, NO_ANSWER);
-    is_plain4(p, NO_ANSWER);
-    fits(p, f, 20, NO_ANSWER);
-    is_admitted(p, ring, HEAD + 12, NO_ANSWER);
-    ky_flows_emit_answer(p, f->flows, HEAD + 12, NO_ANSWER);
-    KY_BPF_EMIT(p, LABEL(NO_ANSWER));
+                JUMP_REG(BPF_JNE, 1, 2, NOT_PAST));
+    is_plain4(p, NOT_PAST);
+    if (f->payload)
+        KY_BPF_EMIT(p, LOAD(BPF_W, 1, 6, SKB(gso_size)), JUMP(BPF_JNE, 1, 0, WHOLE));
+    fits(p, f, NOT_PAST);
+    KY_BPF_EMIT(p, LABEL(WHOLE));
+    is_whole(p, 20, NOT_PAST);
+    is_admitted(p, ring, HEAD + 12, NOT_PAST);
+    ky_flows_emit_receive(p, f->flows, f->payload, HEAD + 12, NOT_PAST);
+    KY_BPF_EMIT(p, LABEL(NOT_PAST));
 }
 
 static int load(const struct ky_ring *ring, const struct ky_ring_filter *f) {
@@ -151,7 +158,8 @@ static int load(const struct ky_ring *ring, const struct ky_ring_filter *f) {
         pass_by(&p, ring, f);
     KY_BPF_EMIT(&p, LOAD(BPF_DW, 1, 8, STATE(now)), JUMP(BPF_JSET, 1, KY_RING_DETOUR, DETOUR));
     (ring->v6 ? is_plain6 : is_plain4)(&p, DETOUR);
-    fits(&p, f, ip, DETOUR);
+    fits(&p, f, DETOUR);
+    is_whole(&p, ip, DETOUR);
     is_admitted(&p, ring, ring->v6 ? HEAD + 8 : HEAD + 12, DETOUR);
     take(&p, ring, f);
     leave(&p);

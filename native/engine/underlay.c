@@ -5,6 +5,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -88,11 +89,46 @@ static int feature_active(int fd, const char *device, const char *name) {
     return active;
 }
 
-int ky_underlay_segments_tunnels(const char *device) {
+static int ask(const char *device, const char *feature) {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    int active = feature_active(fd, device, "tx-udp_tnl-segmentation");
+    int active = feature_active(fd, device, feature);
     close(fd);
     return active;
+}
+
+int ky_underlay_segments_tunnels(const char *device) {
+    return ask(device, "tx-udp_tnl-segmentation");
+}
+
+int ky_underlay_segments_udp(const char *device) {
+    return ask(device, "tx-udp-segmentation");
+}
+
+// Devices that stand on a bus tell which; virtual ones have none.
+static bool is_hardware(int fd, const char *device) {
+    struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+    return ethtool(fd, device, &info) == 0 && info.bus_info[0] != '\0';
+}
+
+int ky_underlay_hardware_tunnels(char device[IFNAMSIZ]) {
+    struct if_nameindex *all = if_nameindex();
+    if (all == NULL)
+        return -errno;
+    int found = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        found = -errno;
+    for (const struct if_nameindex *i = all; found == 0 && i->if_index != 0; i++) {
+        if (!is_hardware(fd, i->if_name) ||
+            feature_active(fd, i->if_name, "tx-udp_tnl-segmentation") == 0)
+            continue;
+        strncpy(device, i->if_name, IFNAMSIZ - 1);
+        device[IFNAMSIZ - 1] = '\0';
+        found = 1;
+    }
+    if (fd >= 0)
+        close(fd);
+    if_freenameindex(all);
+    return found;
 }

@@ -83,6 +83,7 @@ struct ky_worker {
     int tun_fd;
     struct ky_udp udp;
     struct ky_inject inject;
+    bool injects; // inject is open
     struct ky_ring ring;
     struct ky_flows flows;
     struct ky_sender sender;

@@ -8,6 +8,7 @@ export const features = [
   'udp-gro',
   'tunnel-gso',
   'flow-offload',
+  'flow-receive',
   'receive-ring',
   'batch',
   'coalesce',

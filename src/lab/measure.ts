@@ -131,15 +131,17 @@ export class Iperf {
   }
 
   /**
-   * UDP, payloads of `size` bytes; as fast as the sender can when no rate is given. One sendto a packet, no GSO.
+   * UDP, payloads of `size` bytes; as fast as the sender can when no rate is given. One sendto a packet, no GSO. Between
+   * two `burst`s of packets iperf3 asks for the time; without a rate it does so every 10 packets.
    * iperf3's own count of lost packets leaves out those after the last that arrived; so what arrived is counted in bytes.
    */
   async udp(
     sender: Host,
-    options: { seconds: number; size: number; packetsPerSecond?: number },
+    options: { seconds: number; size: number; packetsPerSecond?: number; burst?: number },
   ): Promise<DatagramResult> {
-    const { size } = options;
-    const rate = String((options.packetsPerSecond ?? 0) * size * 8);
+    const { size, packetsPerSecond = 0, burst = 1 } = options;
+    const bits = String(Math.round(packetsPerSecond) * size * 8);
+    const rate = packetsPerSecond === 0 ? bits : `${bits}/${burst}`;
     const { report, cpuSeconds } = await this.#client(sender, options.seconds, [
       ...['-u', '-b', rate, '-l', String(size)],
     ]);

@@ -1,5 +1,6 @@
-// Acknowledgements of offloaded flows: which come in past the engine, that they are what was sent, counted, in order
-// with what takes the engine's way, and that all that the engine would refuse it still refuses.
+// Packets of offloaded flows that come in past the engine, acknowledgements and payload: which do, that they are what
+// was sent, counted, in order with what takes the engine's way, and that all that the engine would refuse it still
+// refuses.
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <sys/socket.h>
@@ -17,7 +18,8 @@ enum {
     VNI_AT = 4,
     DST_MAC_AT = 8,
     SRC_MAC_AT = 14,
-    FRAME = 8 + 14
+    FRAME = 8 + 14,
+    FULL = HOSTS_MTU - 40 // what the engine takes a superpacket's segments to hold
 };
 
 static struct host hosts[2];
@@ -52,11 +54,15 @@ static void send_one(struct oracle_spec *s) {
     s->id++;
 }
 
-static void answer_one(struct oracle_spec *back) {
-    traffic_send(&hosts[1], back, 0);
-    traffic_check(&hosts[0]);
+static void send_back(struct oracle_spec *back, uint16_t mss) {
+    traffic_send(&hosts[1], back, mss);
     back->ack += 1000;
     back->seq += (uint32_t)back->payload_len;
+}
+
+static void answer_one(struct oracle_spec *back) {
+    send_back(back, 0);
+    traffic_check(&hosts[0]);
 }
 
 // Both until an answer comes in past the engine, which has to sleep then.
@@ -72,7 +78,9 @@ static bool settle(struct oracle_spec *s, struct oracle_spec *back) {
 
 static bool open_hosts(uint32_t disable) {
     return hosts_open_both(hosts, disable,
-                           1u << KY_FEATURE_FLOW_OFFLOAD | 1u << KY_FEATURE_RECEIVE_RING);
+                           (1u << KY_FEATURE_FLOW_OFFLOAD | 1u << KY_FEATURE_RECEIVE_RING |
+                            1u << KY_FEATURE_FLOW_RECEIVE) &
+                               ~disable);
 }
 
 static void close_hosts(void) {
@@ -120,7 +128,7 @@ static void test_others(void) {
     CHECK(settle(&s, &back));
     other = back;
     other.payload_len = 1;
-    stays("payload", other);
+    stays("payload with more behind it", other);
     const uint8_t flags[] = {ORACLE_FIN, ORACLE_SYN, ORACLE_RST, ORACLE_PSH,
                              ORACLE_URG, 0x40,       0x80};
     for (unsigned i = 0; i < sizeof flags; i++) {
@@ -131,6 +139,13 @@ static void test_others(void) {
     other = back;
     other.flags = 0;
     stays("a packet without ACK", other);
+    other.flags = ORACLE_PSH;
+    other.payload_len = 1;
+    stays("payload without ACK", other);
+    other = back;
+    other.payload_len = 100;
+    other.flags = ORACLE_ACK | ORACLE_PSH | ORACLE_FIN;
+    stays("the last payload of all", other);
     other = back;
     other.ip_options = 4;
     stays("a packet with IPv4 options", other);
@@ -142,6 +157,61 @@ static void test_others(void) {
     stays("another address", other);
     check_case("and after all these");
     CHECK(settle(&s, &back));
+}
+
+// ---- payload ----
+
+static void test_payload(void) {
+    struct oracle_spec s = data(1500, 500), back = answer(&s);
+    const struct {
+        const char *what;
+        size_t len;
+        uint16_t mss;
+        uint8_t flags, options;
+        unsigned packets;
+    } some[] = {{"the last packet of what a program sent", 700, 0, ORACLE_PSH, 0, 1},
+                {"one byte", 1, 0, ORACLE_PSH, 12, 1},
+                {"a superpacket", 10 * FULL, FULL, 0, 0, 10},
+                {"a superpacket with a short end", 3 * FULL + 1, FULL, ORACLE_PSH, 0, 4},
+                {"a superpacket of smaller segments", 20000, 1000, 0, 12, 20},
+                {"the largest superpacket", 65000, FULL, 0, 0, 47}};
+    for (unsigned i = 0; i < sizeof some / sizeof *some; i++) {
+        check_case("%s comes in past the engine and is counted", some[i].what);
+        back.payload_len = 0;
+        back.flags = ORACLE_ACK;
+        back.tcp_options = 0;
+        CHECK(settle(&s, &back));
+        uint64_t packets = hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_packets),
+                 bytes = hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_bytes), past = came_in(),
+                 writes = hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_writes);
+        back.payload_len = some[i].len;
+        back.flags |= some[i].flags;
+        back.tcp_options = some[i].options;
+        threads_rest();
+        send_back(&back, some[i].mss);
+        traffic_check(&hosts[0]);
+        CHECK_EQ(came_in() - past, some[i].packets);
+        CHECK_EQ(hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_writes) - writes, 0);
+        CHECK_EQ(hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_packets) - packets, some[i].packets);
+        CHECK_EQ(hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_bytes) - bytes,
+                 some[i].len + some[i].packets * (40u + some[i].options));
+    }
+}
+
+static void test_payload_switched_off(void) {
+    struct oracle_spec s = data(1600, 500), back = answer(&s), other;
+    CHECK(settle(&s, &back));
+    other = back;
+    other.payload_len = 100;
+    other.flags |= ORACLE_PSH;
+    stays("payload, where it is switched off,", other);
+    check_case("a superpacket, where that is switched off, takes the engine's way");
+    uint64_t before = came_in();
+    other.payload_len = 10 * FULL;
+    threads_rest();
+    send_back(&other, FULL);
+    traffic_check(&hosts[0]);
+    CHECK_EQ(came_in(), before);
 }
 
 // ---- what the engine refuses ----
@@ -293,6 +363,34 @@ static void test_order(void) {
     CHECK(came_in() > before);
 }
 
+// The same with payload of all kinds, in bursts: some of it the engine has to handle.
+static void test_payload_order(void) {
+    check_case("payload by both ways");
+    struct oracle_spec s = data(1700, 500), back = answer(&s);
+    struct random r = {.state = 11};
+    CHECK(settle(&s, &back));
+    uint64_t before = came_in(), packets = hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_packets);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        send_one(&s); // the flow may have been abandoned
+        if (random_below(&r, 2) == 0)
+            threads_rest();
+        unsigned burst = 1 + random_below(&r, 12);
+        for (unsigned i = 0; i < burst; i++) {
+            unsigned kind = random_below(&r, 4);
+            back.flags = kind == 1 ? ORACLE_ACK | ORACLE_PSH : ORACLE_ACK;
+            back.payload_len = kind == 0   ? FULL + 1 + random_below(&r, 20000)
+                               : kind == 3 ? 0
+                                           : 1 + random_below(&r, 1300);
+            send_back(&back, kind == 0 ? FULL : 0);
+        }
+        traffic_check(&hosts[0]);
+    }
+    packets = hosts_counter(&hosts[0], KY_COUNTER_INDEX_rx_packets) - packets;
+    printf("%lu of %lu came in past the engine\n", (unsigned long)(came_in() - before),
+           (unsigned long)packets);
+    CHECK(came_in() > before && came_in() - before < packets);
+}
+
 int main(void) {
     struct random r = {.state = 19};
     random_fill(&r, payload, sizeof payload);
@@ -303,12 +401,19 @@ int main(void) {
     if (serves) {
         test_counted();
         test_others();
+        test_payload();
         test_order();
+        test_payload_order();
         CHECK_EQ(hosts_drops(&hosts[0]) + hosts_drops(&hosts[1]), 0);
         test_frames();
         test_peers();
     }
     close_hosts();
+    if (serves) {
+        CHECK(open_hosts(1u << KY_FEATURE_FLOW_RECEIVE));
+        test_payload_switched_off();
+        close_hosts();
+    }
     hosts_check_footprint(hosts, &before);
     traffic_end();
     return serves ? check_report() : check_report() != 0 ? 1 : CHECK_SKIP;
