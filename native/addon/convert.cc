@@ -68,15 +68,6 @@ bool get_bool(Env env, const Object &o, const char *key, bool *out) {
     return true;
 }
 
-bool get_text(Env env, const Object &o, const String &key, const char *name, Text &out) {
-    napi_value v;
-    size_t len;
-    if (napi_get_property(env, o, key, &v) == napi_ok &&
-        napi_get_value_string_utf8(env, v, out, sizeof out, &len) == napi_ok && strlen(out) == len)
-        return true;
-    return env.IsExceptionPending() ? false : bad(env, name, "a string");
-}
-
 bool parse_ip(Env env, const char *text, ky_ip *out) {
     uint8_t bytes[16];
     if (inet_pton(AF_INET, text, bytes) == 1) {

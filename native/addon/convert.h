@@ -28,10 +28,6 @@ bool get_fd(const Napi::CallbackInfo &info, int *fd);
 // Longer than any address, prefix or MAC: what is cut was none.
 using Text = char[64];
 
-// Without a copy on the heap and with a key made once: conversion is most of what a large table costs.
-bool get_text(Napi::Env env, const Napi::Object &o, const Napi::String &key, const char *name,
-              Text &out);
-
 bool parse_ip(Napi::Env env, const char *text, ky_ip *out);
 bool parse_prefix(Napi::Env env, const char *text, ky_prefix *out);
 bool parse_mac(Napi::Env env, const char *text, uint8_t out[6]);

@@ -113,7 +113,7 @@ export class Engine {
   setPeers(table: PeerTable): void {
     this.#requireMacs(table.peers);
     try {
-      native().engineSetPeers(this.#open(), table.peers, table.local);
+      native().engineSetPeers(this.#open(), linesOf(table.peers), table.peers.length, table.local);
     } catch (error) {
       if (isNativeError(error) && error.step === 'peers-duplicate') {
         throw new KerseyError('SUBNET_OVERLAP', `two peers of ${this.device} have the same subnet`, {
@@ -155,7 +155,7 @@ export class Engine {
 
   #requireMacs(peers: readonly EnginePeer[]): void {
     if (this.config.wire === 'udp') return;
-    const without = peers.find(({ vtepMac }) => vtepMac === undefined);
+    const without = peers.find(({ vtepMac = '' }) => vtepMac === '');
     if (without === undefined) return;
     throw new KerseyError('ADDRESS_INVALID', `the peer ${without.prefix} of ${this.device} has no VtepMAC`, {
       remedy: 'take it from the lease; only the udp wire does without',
@@ -167,4 +167,11 @@ export class Engine {
       throw new KerseyError('INTERNAL', `the engine of ${this.device} is closed`);
     return this.#handle;
   }
+}
+
+/** All peers as one string, see `engineSetPeers`. */
+function linesOf(peers: readonly EnginePeer[]): string {
+  let lines = '';
+  for (const { prefix, outer, vtepMac = '' } of peers) lines += `${prefix};${outer};${vtepMac}\n`;
+  return lines;
 }

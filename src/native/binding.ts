@@ -42,13 +42,6 @@ interface NativeCommonConfig {
   readonly innerSourceCheck: boolean;
 }
 
-export interface NativePeer {
-  readonly prefix: string;
-  readonly outer: string;
-  /** With VXLAN. */
-  readonly vtepMac?: string;
-}
-
 export interface NativeFeature {
   readonly name: string;
   readonly on: boolean;
@@ -97,7 +90,8 @@ export interface Microbench {
 
 export interface Native {
   engineOpen(config: NativeEngineConfig): EngineHandle;
-  engineSetPeers(engine: EngineHandle, peers: readonly NativePeer[], local: readonly string[]): void;
+  /** Peers: for each a line of prefix, outer address and VtepMAC, which may be empty, divided by semicolons. */
+  engineSetPeers(engine: EngineHandle, peers: string, count: number, local: readonly string[]): void;
   engineStats(engine: EngineHandle): NativeStats;
   enginePeers(engine: EngineHandle): readonly NativePeerStats[];
   engineFailed(engine: EngineHandle): string | null;

@@ -159,12 +159,15 @@ function suite(skip: string | false): void {
       [{ prefix: `10.5.3.0\u0000/24` }, 'prefix'],
       [{ outer: '127.0.0.256' }, '127.0.0.256'],
       [{ outer: `127.0.0.3${' '.repeat(100)}` }, '127.0.0.3'],
-      [{ outer: 5 }, 'outer'],
+      [{ outer: 5 }, '5: expected an IP address'],
       [{ vtepMac: '02:00:00:00:00' }, '02:00:00:00:00'],
       [{ vtepMac: '02:00:00:00:00:0g' }, '02:00:00:00:00:0g'],
       [{ vtepMac: '02:00:00:00:00:011' }, '02:00:00:00:00:011'],
       [{ vtepMac: '02-00-00-00-00-01' }, '02-00-00-00-00-01'],
-      [{ vtepMac: null }, 'vtepMac'],
+      [{ vtepMac: '' }, 'has no VtepMAC'],
+      [{ outer: '127.0.0.3;0a:00:00:00:00:03' }, '0a:00:00:00:00:03;'],
+      [{ vtepMac: '0a:00:00:00:00:03\n10.5.4.0/24;127.0.0.4;0a:00:00:00:00:04' }, 'as many lines as peers'],
+      [{ vtepMac: null }, 'null: expected a MAC address'],
     ] as const) {
       const peers = [good, { ...good, prefix: '10.5.3.0/24', ...wrong }] as readonly EnginePeer[];
       t.throws(
